@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "syscall"
+
+// remove is `delete`. containerd calls it after every task, also after those
+// that were deleted in good order, which is nearly all: then the server has left
+// the answer in the bundle. For the rest there is foundryd, which kills and
+// cleans from the files alone.
+func remove(a *args) error {
+	if a.bundle == "" {
+		a.bundle = "."
+	}
+	if b, err := readFile(a.bundle + "/foundry.exit"); err == nil && len(b) > 0 {
+		return respond(b)
+	}
+	if !exists(a.bundle) && !leftBehind(a) {
+		return respond(unknownExit())
+	}
+	return become("delete", a.words())
+}
+
+// leftBehind is true when the instance still knows the container, although its
+// bundle is gone.
+func leftBehind(a *args) bool {
+	dir, err := instanceDir(a.address)
+	return err == nil && exists(dir+"/c/"+a.namespace+"/"+a.id)
+}
+
+func respond(b []byte) error {
+	if err := writeAll(1, b); err != nil {
+		return failed("write", "answer to stdout", err)
+	}
+	return nil
+}
+
+// unknownExit is a DeleteResponse {2 exit_status, 3 exited_at {1 seconds}} for a
+// container of which nothing is left: 255, as containerd says itself when it
+// does not know, and now.
+func unknownExit() []byte {
+	var tv syscall.Timeval
+	_ = syscall.Gettimeofday(&tv)
+	at := appendVarint(nil, 1<<3|wireVarint)
+	at = appendVarint(at, uint64(tv.Sec))
+	out := appendVarint(nil, 2<<3|wireVarint)
+	out = appendVarint(out, 255)
+	return appendBytes(out, 3, string(at))
+}
+
+// become turns this process into `foundryd verb`, with our stdio and little
+// else.
+func become(verb string, words []string) error {
+	program, err := foundryd()
+	if err != nil {
+		return err
+	}
+	closeOnExec()
+	env := environment()
+	if root := getenv("FOUNDRY_ROOT"); root != "" {
+		env = append(env, "FOUNDRY_ROOT="+root)
+	}
+	err = syscall.Exec(program, append([]string{"foundryd", verb}, words...), env)
+	f := failed("start", program, err).(*failure)
+	if f.errno == syscall.ENOENT {
+		f.remedy = "foundryd belongs beside containerd-shim-foundry-v1; install both from the same build"
+	}
+	return f
+}
