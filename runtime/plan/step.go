@@ -12,49 +12,49 @@ type Op uint16
 // link of the image can lead outside; "host" means an absolute path as the
 // server sees it.
 const (
-	OpEnd       Op = iota // never encoded
-	OpSetns               // FD namespace or pidfd; A CLONE_NEW* mask
-	OpUnshare             // A CLONE_NEW* mask
-	OpFork                // second clone with CLONE_PARENT; the intermediate exits
-	OpCgroup1             // FD a v1 tasks file: write "0" (moves the single-threaded caller without the threadgroup lock)
-	OpOOMScore            // A value (signed) for /proc/self/oom_score_adj
-	OpKeyring             // S0 name of a new session keyring
-	OpSetsid              // new session
-	OpDup                 // FD becomes descriptor number A (0, 1, 2)
-	OpNull                // descriptor number A becomes /dev/null of the host
-	OpTTY                 // pty from in-root dev/pts/ptmx: slave becomes 0, 1, 2 and the controlling terminal; A uid<<32|gid of the slave, B rows<<16|cols; FlagConsole: bind the slave on in-root /dev/console
-	OpPropagate           // mount(NULL, "/", NULL, A)
-	OpMountHost           // mount(2): S0 type, S1 source, S2 host target, S3 data; A MS_* flags. Only for the mounts of a Create request.
-	OpRoot                // S2 host path of the root: opened, bound onto itself (rec), its parent mount made private
-	OpMount               // fsopen S0, source S1, target in root S2, options S3 (NUL separated, key or key=value); A MOUNT_ATTR_* set; C propagation MS_* or 0
-	OpBind                // open_tree clone of host source S1 (or FD) onto in-root S2; A attr set, B attr cleared, C propagation; FlagRec: recursive clone; FlagAttrRec: attributes recursively
-	OpMknod               // in-root S2; A mode with type, B dev_t as makedev(3) gives, C uid<<32|gid; FlagBindDev: bind host S1 instead when mknod is refused
-	OpSymlink             // S0 target, in-root S2; an existing file is left
-	OpPivot               // pivot_root into the root and detach the old one; A 1: MS_MOVE and chroot instead
-	OpMask                // in-root S2: /dev/null over a file, an empty read-only tmpfs over a directory; absent is success
-	OpReadonly            // in-root S2: bind onto itself and make read-only, recursively; absent is success
-	OpRootReadonly        // the root mount becomes read-only
-	OpRootPropagate       // mount(NULL, "/", NULL, A) after the pivot
-	OpSysctl              // S0 path below /proc/sys (slashes), S1 value
-	OpHostname            // S0
-	OpDomainname          // S0
-	OpLoopback            // bring up "lo" of the current network namespace
-	OpRlimit              // A resource number, B soft, C hard
-	OpUmask               // A
-	OpChdir               // S0; FlagMkdir: create it (0755) when absent
-	OpUser                // A uid, B gid, S0 supplementary groups as little-endian uint32s
-	OpBound               // A capability mask that stays in the bounding set
-	OpCaps                // A effective, B permitted, C inheritable, S0 ambient mask as one little-endian uint64
-	OpKeepCaps            // PR_SET_KEEPCAPS for the following OpUser
-	OpNoNewPrivs          // PR_SET_NO_NEW_PRIVS
-	OpSeccomp             // S0 array of struct sock_filter; A SECCOMP_FILTER_FLAG_* for seccomp(2)
-	OpLookup              // S0 file, S1 the PATH variable's value: resolve the program as execvpe would and keep it for OpExec
-	OpHooks               // sync point 'H' (A kind of hook, see HookCreateRuntime): the server runs hooks, then lets the stage go on
-	OpReady               // sync point 'R': created; waits for Start
-	OpExec                // S0 argv, S1 environment (both NUL separated); the program is what OpLookup found; FlagInit: pid 1 stays as a reaper
-	OpExecHost            // hooks and loggers: S0 argv, S1 environment, S2 absolute host path
-	OpMkdir               // in-root S2, A mode
-	OpCount               // number of ops, never encoded
+	OpEnd           Op = iota // never encoded
+	OpSetns                   // FD namespace or pidfd; A CLONE_NEW* mask
+	OpUnshare                 // A CLONE_NEW* mask
+	OpFork                    // second clone with CLONE_PARENT; the intermediate exits
+	OpCgroup1                 // FD a v1 tasks file: write "0" (moves the single-threaded caller without the threadgroup lock)
+	OpOOMScore                // A value (signed) for /proc/self/oom_score_adj
+	OpKeyring                 // S0 name of a new session keyring
+	OpSetsid                  // new session
+	OpDup                     // FD becomes descriptor number A (0, 1, 2)
+	OpNull                    // descriptor number A becomes /dev/null of the host
+	OpTTY                     // pty from in-root dev/pts/ptmx: slave becomes 0, 1, 2 and the controlling terminal; A uid<<32|gid of the slave, B rows<<16|cols; FlagConsole: bind the slave on in-root /dev/console
+	OpPropagate               // mount(NULL, "/", NULL, A)
+	OpMountHost               // mount(2): S0 type, S1 source, S2 host target, S3 data; A MS_* flags. Only for the mounts of a Create request.
+	OpRoot                    // S2 host path of the root: opened, bound onto itself (rec), its parent mount made private
+	OpMount                   // fsopen S0, source S1, target in root S2, options S3 (NUL separated, key or key=value); A MOUNT_ATTR_* set; C propagation MS_* or 0
+	OpBind                    // open_tree clone of host source S1 (or FD) onto in-root S2; A attr set, B attr cleared, C propagation; FlagRec: recursive clone; FlagAttrRec: attributes recursively
+	OpMknod                   // in-root S2; A mode with type, B dev_t as makedev(3) gives, C uid<<32|gid; FlagBindDev: bind host S1 instead when mknod is refused
+	OpSymlink                 // S0 target, in-root S2; an existing file is left
+	OpPivot                   // pivot_root into the root and detach the old one; A 1: MS_MOVE and chroot instead
+	OpMask                    // in-root S2: /dev/null over a file, an empty read-only tmpfs over a directory; absent is success
+	OpReadonly                // in-root S2: bind onto itself and make read-only, recursively; absent is success
+	OpRootReadonly            // the root mount becomes read-only
+	OpRootPropagate           // mount(NULL, "/", NULL, A) after the pivot
+	OpSysctl                  // S0 path below /proc/sys (slashes), S1 value
+	OpHostname                // S0
+	OpDomainname              // S0
+	OpLoopback                // bring up "lo" of the current network namespace
+	OpRlimit                  // A resource number, B soft, C hard
+	OpUmask                   // A
+	OpChdir                   // S0; FlagMkdir: create it (0755) when absent
+	OpUser                    // A uid, B gid, S0 supplementary groups as little-endian uint32s
+	OpBound                   // A capability mask that stays in the bounding set
+	OpCaps                    // A effective, B permitted, C inheritable, S0 ambient mask as one little-endian uint64
+	OpKeepCaps                // PR_SET_KEEPCAPS for the following OpUser
+	OpNoNewPrivs              // PR_SET_NO_NEW_PRIVS
+	OpSeccomp                 // S0 array of struct sock_filter; A SECCOMP_FILTER_FLAG_* for seccomp(2)
+	OpLookup                  // S0 file, S1 the PATH variable's value: resolve the program as execvpe would and keep it for OpExec
+	OpHooks                   // sync point 'H' (A kind of hook, see HookCreateRuntime): the server runs hooks, then lets the stage go on
+	OpReady                   // sync point 'R': created; waits for Start
+	OpExec                    // S0 argv, S1 environment (both NUL separated); the program is what OpLookup found; FlagInit: pid 1 stays as a reaper
+	OpExecHost                // hooks and loggers: S0 argv, S1 environment, S2 absolute host path
+	OpMkdir                   // in-root S2, A mode
+	OpCount                   // number of ops, never encoded
 )
 
 // Flags of a [Step].
@@ -95,6 +95,7 @@ const (
 	FileNamespace                     // Path of a namespace file, NSType its CLONE_NEW* bit
 	FileCgroup1                       // tasks file of v1 hierarchy number N of the container's cgroup
 	FileTarget                        // pidfd of the container's init (exec)
+	FileExtra                         // descriptor 3+N of a helper
 )
 
 // File is a descriptor that a plan needs.

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import "fmt"
+
+// UnsupportedError says that the spec asks for something Foundry does not
+// apply yet.
+type UnsupportedError struct {
+	Path string // of the property, like linux.namespaces[3].type
+	What string // when only a value of it is unsupported: the value and its verb, like `"user" namespaces are`
+}
+
+func (e *UnsupportedError) Error() string {
+	if e.What == "" {
+		return e.Path + ": not supported yet"
+	}
+	return fmt.Sprintf("%s: %s not supported yet", e.Path, e.What)
+}
+
+// InvalidError says that a property contradicts the runtime specification.
+type InvalidError struct {
+	Path   string // of the property; empty when the text is no JSON object
+	Reason string
+}
+
+func (e *InvalidError) Error() string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
+
+func invalid(path, format string, args ...any) error {
+	return &InvalidError{Path: path, Reason: fmt.Sprintf(format, args...)}
+}
+
+func unsupported(path string) error {
+	return &UnsupportedError{Path: path}
+}

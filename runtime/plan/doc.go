@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plan turns what a container shall be into the list of steps that
+// make it.
+//
+// Package runtime calls [New] for a container, [NewExec] for a further process
+// in it and [NewHelper] for a hook or logger, and hands the [Plan] to package
+// runtime/spawn, whose stage executes it step by step. All three are pure: the
+// same arguments give the same plan, nothing is read from the system, and what
+// must be known of it comes in as [Facts]. [Plan.String] prints a line for
+// each step; the files in testdata are such texts, and a change of them is
+// what a reviewer reads.
+//
+// A plan is a value. Nobody keeps it after the process was cloned.
+//
+//	p, err := plan.New(spec, plan.Facts{ID: "web", Bundle: bundle, Rootfs: bundle + "/rootfs", LastCap: 40})
+//	fmt.Print(p)
+//	// clone pid
+//	// unshare mount,uts,ipc,net
+//	// ...
+//
+// # Order
+//
+// The stage runs the steps of an init in this order, for these reasons:
+//
+//	cgroup1             first, so that all that follows is accounted, and a new cgroup namespace has its root there
+//	setns, fork         a joined pid namespace holds for children only, so that all else happens in the child
+//	setns, unshare      the other namespaces
+//	oom-score, keyring, setsid, dup, loopback, hostname
+//	propagate           before the first mount, so that none reaches the host
+//	mount-host          the root file system of the Create request
+//	root, mounts, devices
+//	hooks               as runc: the container's mounts are there, the host's still too
+//	sysctl              after the hooks, for those of a network device that a hook made
+//	tty, pivot          the console is bound on a device directory that is complete
+//	chdir               makes the directory, while the root may be written to
+//	readonly, mask
+//	umask, chdir, rlimit, no-new-privs, user, capabilities, lookup
+//	ready               Create answers
+//	seccomp, exec
+//
+// Without no_new_privs, installing a filter takes CAP_SYS_ADMIN: then user and
+// capabilities follow the filter, and that follows ready, because a filter may
+// forbid what the wait for Start needs.
+//
+// # HOME
+//
+// A process without HOME gets one, as under runc. The stage cannot read
+// /etc/passwd, so it is "/root" for uid 0 and "/" for others.
+package plan

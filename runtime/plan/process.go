@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// defaultUmask is runc's.
+const defaultUmask = 0o022
+
+// initAnnotation asks for pid 1 to stay as a reaper above the program.
+const initAnnotation = "foundry.init"
+
+type processKind bool
+
+const (
+	initProcess processKind = false
+	execProcess processKind = true
+)
+
+func (b *builder) oomScore(p *specs.Process) {
+	if p.OOMScoreAdj != nil {
+		b.add(Step{Op: OpOOMScore, A: uint64(int64(*p.OOMScoreAdj))})
+	}
+}
+
+// session gives the process a keyring, a session and, without a terminal, its
+// standard descriptors.
+func (b *builder) session(p *specs.Process) {
+	if !b.facts.NoNewKeyring {
+		b.add(Step{Op: OpKeyring, S: [4]string{"_ses." + b.facts.ID}})
+	}
+	b.add(Step{Op: OpSetsid})
+	if !p.Terminal {
+		b.stdio()
+	}
+}
+
+// stdio takes the three descriptors from the executor, which opens /dev/null
+// where there is no stream.
+func (b *builder) stdio() {
+	for n, kind := range []FileKind{FileStdin, FileStdout, FileStderr} {
+		b.addFile(File{Kind: kind}, Step{Op: OpDup, A: uint64(n)})
+	}
+}
+
+// tty opens the terminal in the container's own devpts.
+func (b *builder) tty(p *specs.Process, flags uint16) {
+	if !p.Terminal {
+		return
+	}
+	s := Step{Op: OpTTY, Flags: flags, A: uint64(p.User.UID)<<32 | uint64(b.ttyGID())}
+	if size := p.ConsoleSize; size != nil {
+		s.B = uint64(clamp16(size.Height))<<16 | uint64(clamp16(size.Width))
+	}
+	b.add(s)
+}
+
+// ttyGID keeps the group that devpts gives its nodes: programs of the group
+// tty write to terminals of others.
+func (b *builder) ttyGID() uint32 {
+	var gid uint32
+	for _, m := range b.spec.Mounts {
+		if m.Type != "devpts" {
+			continue
+		}
+		for _, o := range m.Options {
+			text, found := strings.CutPrefix(o, "gid=")
+			if n, err := strconv.ParseUint(text, 10, 32); found && err == nil {
+				gid = uint32(n)
+			}
+		}
+	}
+	return gid
+}
+
+func clamp16(n uint) uint16 {
+	return uint16(min(n, 0xffff))
+}
+
+// process sets what belongs to the process itself, and executes the program.
+//
+// User and capabilities come before ready, so that Create fails when they
+// cannot be had, except where a filter needs CAP_SYS_ADMIN to be installed.
+// The filter comes after ready in any case: it need not allow what the stage
+// does to wait.
+func (b *builder) process(p *specs.Process, kind processKind) {
+	umask := uint64(defaultUmask)
+	if p.User.Umask != nil {
+		umask = uint64(*p.User.Umask)
+	}
+	b.add(Step{Op: OpUmask, A: umask})
+	b.add(Step{Op: OpChdir, S: [4]string{p.Cwd}})
+
+	filter := b.facts.Seccomp != nil
+	privileged := filter && !p.NoNewPrivileges
+	wait := kind == initProcess || p.Terminal
+	if privileged {
+		b.lookup(p)
+		b.rlimits(p.Rlimits)
+	} else {
+		b.rlimits(p.Rlimits)
+		if p.NoNewPrivileges {
+			b.add(Step{Op: OpNoNewPrivs})
+		}
+		b.credentials(p)
+		b.lookup(p)
+	}
+	if wait {
+		b.add(Step{Op: OpReady})
+	}
+	if filter {
+		b.add(Step{Op: OpSeccomp, A: b.facts.SeccompFlags, S: [4]string{string(b.facts.Seccomp)}})
+	}
+	if privileged {
+		b.credentials(p)
+	}
+	b.exec(p, kind)
+}
+
+// lookup happens as the container's user where it can: a program that the user
+// may not execute fails Create, not Start.
+func (b *builder) lookup(p *specs.Process) {
+	if len(p.Args) == 0 {
+		b.fail(invalid("process.args", "missing"))
+		return
+	}
+	b.add(Step{Op: OpLookup, S: [4]string{p.Args[0], lookupEnv(p.Env, "PATH")}})
+}
+
+func (b *builder) exec(p *specs.Process, kind processKind) {
+	s := Step{Op: OpExec, S: [4]string{b.list("process.args", p.Args), b.list("process.env", environment(p))}}
+	if kind == initProcess && b.spec.Annotations[initAnnotation] == "true" {
+		s.Flags = FlagInit
+	}
+	b.add(s)
+}
+
+func (b *builder) rlimits(limits []specs.POSIXRlimit) {
+	for _, l := range limits {
+		number, known := rlimitNumbers[l.Type]
+		if !known {
+			b.fail(invalid("process.rlimits", "%q is no resource limit of Linux", l.Type))
+			return
+		}
+		b.add(Step{Op: OpRlimit, A: number, B: l.Soft, C: l.Hard})
+	}
+}
+
+// credentials change the bounding set first: that takes CAP_SETPCAP. The
+// permitted set survives setuid by OpKeepCaps, without which a user other than
+// root would have nothing left to choose from.
+func (b *builder) credentials(p *specs.Process) {
+	c := b.capabilities(p.Capabilities)
+	b.add(Step{Op: OpBound, A: c.bounding})
+	if p.User.UID != 0 {
+		b.add(Step{Op: OpKeepCaps})
+	}
+	b.add(Step{Op: OpUser, A: uint64(p.User.UID), B: uint64(p.User.GID), S: [4]string{le32s(p.User.AdditionalGids)}})
+	b.add(Step{Op: OpCaps, A: c.effective, B: c.permitted, C: c.inheritable, S: [4]string{le64(c.ambient)}})
+}
+
+type capabilitySets struct {
+	bounding, effective, permitted, inheritable, ambient uint64
+}
+
+// capabilities are the sets of the spec without what cannot be granted, which
+// the specification wants to be no error: names and numbers that this kernel
+// does not know, capabilities that this runtime lacks, and those that a wider
+// set does not hold, which the kernel would refuse. No capabilities in the
+// spec means none for the container.
+func (b *builder) capabilities(c *specs.LinuxCapabilities) capabilitySets {
+	if c == nil {
+		return capabilitySets{}
+	}
+	all := uint64(1)<<min(uint(max(b.facts.LastCap, 0))+1, 63) - 1
+	if b.facts.Caps != 0 {
+		all &= b.facts.Caps
+	}
+	s := capabilitySets{bounding: capMask(c.Bounding) & all, permitted: capMask(c.Permitted) & all}
+	s.effective = capMask(c.Effective) & s.permitted
+	s.inheritable = capMask(c.Inheritable) & all & s.bounding
+	s.ambient = capMask(c.Ambient) & s.permitted & s.inheritable
+	return s
+}
+
+func capMask(names []string) uint64 {
+	var mask uint64
+	for _, name := range names {
+		for n, known := range capNames {
+			if name == "CAP_"+known {
+				mask |= 1 << n
+			}
+		}
+	}
+	return mask
+}

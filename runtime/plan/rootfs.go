@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"foundry/runtime/oci"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// dataLimit is what mount(2) copies of its data argument, with the final NUL.
+const dataLimit = 4096
+
+// hostOptions are the option words of a Create request that are flags of
+// mount(2); the others are data. They are fewer than those of a spec.
+var hostOptions = map[string]struct {
+	flag  uint64
+	clear bool
+}{
+	"async": {msSynchronous, true}, "sync": {msSynchronous, false},
+	"atime": {msNoatime, true}, "noatime": {msNoatime, false},
+	"bind": {msBind, false}, "rbind": {msBind | msRec, false},
+	"defaults": {0, false},
+	"dev":      {msNodev, true}, "nodev": {msNodev, false},
+	"diratime": {msNodiratime, true}, "nodiratime": {msNodiratime, false},
+	"dirsync": {msDirsync, false},
+	"exec":    {msNoexec, true}, "noexec": {msNoexec, false},
+	"lazytime": {msLazytime, false}, "nolazytime": {msLazytime, true},
+	"mand": {msMandlock, false}, "nomand": {msMandlock, true},
+	"nosymfollow": {msNosymfollow, false}, "symfollow": {msNosymfollow, true},
+	"relatime": {msRelatime, false}, "norelatime": {msRelatime, true},
+	"ro": {msRdonly, false}, "rw": {msRdonly, true},
+	"strictatime": {msStrictatime, false}, "nostrictatime": {msStrictatime, true},
+	"suid": {msNosuid, true}, "nosuid": {msNosuid, false},
+	"private": {msPrivate, false}, "rprivate": {msPrivate | msRec, false},
+	"slave": {msSlave, false}, "rslave": {msSlave | msRec, false},
+	"shared": {msShared, false}, "rshared": {msShared | msRec, false},
+	"unbindable": {msUnbindable, false}, "runbindable": {msUnbindable | msRec, false},
+}
+
+// mountRootfs makes the mounts of the Create request that are the root itself.
+func (b *builder) mountRootfs() {
+	for i, m := range b.facts.RootfsMounts {
+		at := fmt.Sprintf("rootfs[%d]", i)
+		if err := refuseRootfsMount(at, m); err != nil {
+			b.fail(err)
+			return
+		}
+		if inRoot(m.Target) == "/" {
+			b.mountHost(at, m)
+		}
+	}
+}
+
+// mountTargets makes those below the root, after it is there: from then on a
+// step resolves their targets inside of it, whatever links an image has.
+func (b *builder) mountTargets() {
+	for i, m := range b.facts.RootfsMounts {
+		if inRoot(m.Target) == "/" {
+			continue
+		}
+		at := fmt.Sprintf("rootfs[%d]", i)
+		o := parseOptions(withoutInternal(m.Options))
+		sm := specs.Mount{Destination: m.Target, Type: m.Type, Source: m.Source, Options: m.Options}
+		if oci.IsBind(sm) {
+			b.bind(at, Step{S: [4]string{1: m.Source, 2: inRoot(m.Target)}}, o)
+		} else {
+			b.mount(at, sm, o)
+		}
+	}
+}
+
+// refuseRootfsMount names what containerd's own mount code would do with
+// helpers that we do not have.
+func refuseRootfsMount(at string, m Mount) error {
+	if strings.HasPrefix(m.Type, "fuse.") || strings.HasPrefix(m.Type, "fuse3.") {
+		return &oci.UnsupportedError{Path: at + ".type", What: fmt.Sprintf("%q is", m.Type)}
+	}
+	for i, o := range m.Options {
+		name, _, _ := strings.Cut(o, "=")
+		switch name {
+		case "loop", "uidmap", "gidmap", "remount":
+			return &oci.UnsupportedError{Path: fmt.Sprintf("%s.options[%d]", at, i), What: fmt.Sprintf("%q is", name)}
+		}
+	}
+	return nil
+}
+
+// withoutInternal drops the options that containerd keeps for itself.
+func withoutInternal(options []string) []string {
+	kept := make([]string, 0, len(options))
+	for _, o := range options {
+		if !strings.HasPrefix(o, "X-containerd.") {
+			kept = append(kept, o)
+		}
+	}
+	return kept
+}
+
+// mountHost mounts with mount(2), which takes flags of a bind mount and
+// propagation in calls of their own.
+func (b *builder) mountHost(at string, m Mount) {
+	var flags uint64
+	var data []string
+	for _, o := range withoutInternal(m.Options) {
+		switch known, found := hostOptions[o]; {
+		case !found && o != "":
+			data = append(data, o)
+		case known.clear:
+			flags &^= known.flag
+		default:
+			flags |= known.flag
+		}
+	}
+	propagation := flags & msPropagation
+	rec := flags & msRec
+	flags &^= msPropagation
+	if flags&msBind == 0 {
+		flags &^= msRec
+	}
+
+	target := b.facts.Rootfs
+	dir, data := fitData(m.Type, data)
+	text := strings.Join(data, ",")
+	if len(text) >= dataLimit {
+		b.fail(invalid(at+".options", "%d bytes are more than the kernel takes; the image needs fewer layers", len(text)))
+		return
+	}
+	if dir != "" {
+		b.add(Step{Op: OpChdir, S: [4]string{dir}})
+	}
+	b.add(Step{Op: OpMountHost, A: flags, S: [4]string{m.Type, m.Source, target, text}})
+	if dir != "" {
+		b.add(Step{Op: OpChdir, S: [4]string{"/"}})
+	}
+	if flags&msBind != 0 && flags&^(msBind|msRec) != 0 {
+		b.add(Step{Op: OpMountHost, A: flags&^msRec | msRemount, S: [4]string{2: target}})
+	}
+	if propagation != 0 {
+		b.add(Step{Op: OpMountHost, A: propagation | rec, S: [4]string{2: target}})
+	}
+}
+
+// fitData shortens the options of an overlay that are too long for the kernel:
+// with the layers' common directory as working directory, each layer is named
+// by what is left of its path.
+func fitData(kind string, data []string) (dir string, out []string) {
+	if kind != "overlay" || len(strings.Join(data, ",")) < dataLimit {
+		return "", data
+	}
+	for i, o := range data {
+		list, found := strings.CutPrefix(o, "lowerdir=")
+		if !found {
+			continue
+		}
+		layers := strings.Split(list, ":")
+		dir := commonDir(layers)
+		if dir == "" {
+			return "", data
+		}
+		for n := range layers {
+			layers[n] = strings.TrimPrefix(layers[n], dir+"/")
+		}
+		out = append([]string{}, data...)
+		out[i] = "lowerdir=" + strings.Join(layers, ":")
+		return dir, out
+	}
+	return "", data
+}
+
+// commonDir returns the longest directory that all paths are below, or "" when
+// that is the root or they are not absolute.
+func commonDir(paths []string) string {
+	dir := path.Dir(paths[0])
+	for _, p := range paths {
+		for dir != "/" && dir != "." && !strings.HasPrefix(p, dir+"/") {
+			dir = path.Dir(dir)
+		}
+	}
+	if dir == "." {
+		return ""
+	}
+	return strings.TrimSuffix(dir, "/")
+}
