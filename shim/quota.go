@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shim
+
+import "time"
+
+// Bounds that keep one container, or one wedged containerd, from taking the
+// server down. They are far above what works in practice.
+const (
+	maxContainers = 4096 // the descriptors end first: 12 a container
+	maxExecs      = 1024 // of one container, until they are deleted
+	maxQueued     = 4096 // undelivered events of one container
+	maxQueuedAll  = 65536
+
+	drainTime = 10 * time.Second // for the rest of the output at Delete; the runc shim's
+	pidsTime  = 2 * time.Second  // for the cgroup to list its processes
+	killTime  = 10 * time.Second // for the rest of a container to die after its init
+)
