@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// file is a descriptor that several owners share: two streams one log file,
+// or both directions one pty. It is no *os.File, because that would enter
+// every descriptor into Go's poller beside ours.
+type file struct {
+	fd   int
+	path string // for errors
+	pipe bool   // a pipe or fifo: can be spliced and waited for
+	fifo bool   // a client's
+	refs atomic.Int32
+}
+
+func newFile(fd int, path string) *file {
+	f := &file{fd: fd, path: path}
+	f.refs.Store(1)
+	return f
+}
+
+func (f *file) ref() *file {
+	f.refs.Add(1)
+	return f
+}
+
+// unref closes the descriptor with its last owner. A nil file is no file.
+func (f *file) unref() error {
+	if f == nil || f.refs.Add(-1) != 0 {
+		return nil
+	}
+	if err := unix.Close(f.fd); err != nil {
+		return &fs.PathError{Op: "close", Path: f.path, Err: err}
+	}
+	return nil
+}
+
+// unread is the number of bytes that wait in a pipe (TIOCINQ is FIONREAD).
+func (f *file) unread() int {
+	n, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// hungUp reports whether a pipe that we read has no writer any more.
+func (f *file) hungUp() bool {
+	fds := []unix.PollFd{{Fd: int32(f.fd)}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
+}
+
+// dup returns a descriptor of its own for the same file, to be given away.
+func (f *file) dup() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "dup", Path: f.path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), f.path), nil
+}
+
+// openFifo opens a client's fifo for reading and writing. That never blocks,
+// whoever is or is not at the other end; see doc.go for why we want both ends.
+func openFifo(path string) (*file, error) {
+	fd, err := open(path, unix.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := newFile(fd, path)
+	f.pipe, f.fifo = true, true
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		f.unref()
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		f.unref()
+		return nil, fmt.Errorf("open %s: not a fifo", path)
+	}
+	return f, nil
+}
+
+// openAppend opens a log file. O_NONBLOCK is for a path that turns out to be
+// a device; it changes nothing for files.
+func openAppend(path string, create bool) (*file, error) {
+	flags := unix.O_WRONLY | unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOCTTY
+	if create {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		flags |= unix.O_CREAT
+	}
+	fd, err := open(path, flags, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return newFile(fd, path), nil
+}
+
+// openPath opens what a plain path names: a fifo, or a file that must exist.
+func openPath(path string) (*file, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if st.Mode()&fs.ModeNamedPipe != 0 {
+		return openFifo(path)
+	}
+	return openAppend(path, false)
+}
+
+// readEnd opens the read end of the fifo f anew.
+func readEnd(f *file) (*file, error) {
+	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", f.fd), unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	r := newFile(fd, f.path)
+	r.pipe = true
+	return r, nil
+}
+
+func open(path string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return fd, nil
+	}
+}
+
+// makePipe makes a pipe between the pump and a process: our end does not
+// block, the process's does, and the process's user may open it again by
+// /dev/stdout or /dev/stdin.
+func (c *Config) makePipe(name string, childReads bool) (ours *file, child *os.File, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("make %s pipe: %w", name, err)
+	}
+	if childReads {
+		p[0], p[1] = p[1], p[0]
+	}
+	ours, child = newFile(p[0], name+" pipe"), os.NewFile(uintptr(p[1]), name)
+	ours.pipe = true
+	if err = unix.SetNonblock(ours.fd, true); err == nil && (c.UID != 0 || c.GID != 0) {
+		err = unix.Fchown(ours.fd, c.UID, c.GID)
+	}
+	if err != nil {
+		ours.unref()
+		child.Close()
+		return nil, nil, fmt.Errorf("give %s pipe to user %d:%d: %w", name, c.UID, c.GID, err)
+	}
+	return ours, child, nil
+}
