@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. Each does its own set-up; nothing need be installed first but Go, make and a Debian-like system.
+
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+export FOUNDRY_CACHE ?= $(HOME)/.cache/foundry
+PROGRAMS := containerd-shim-foundry-v1 foundryd
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo build install test test-unit test-root test-guest suite-client bench lint generate verify-generate clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: apt packages, containerd and ctr (below FOUNDRY_CACHE)
+	@scripts/setup.sh
+
+demo: setup build ## Show containers on a private containerd, then take it away
+	@scripts/demo.sh
+
+build: ## Build the two static programs into bin/
+	@mkdir -p bin
+	@for p in $(PROGRAMS); do $(GOBUILD) -o bin/$$p ./cmd/$$p || exit 1; done
+
+install: build ## Install them into $(PREFIX)/bin, where containerd looks on its PATH
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
+
+test: ## Everything: lint, unit, root, containerd's suite, guests, benches (about half an hour on two cores)
+	@scripts/test.sh
+
+test-unit: ## Unit tests; as root also those that make cgroups, mounts and processes
+	@scripts/test.sh unit
+
+test-root: ## Stories on a private containerd (as root)
+	@scripts/test.sh root
+
+test-guest: ## The runtime on cgroup v2, in a user-mode Linux guest (as root)
+	@scripts/test.sh guest
+
+suite-client: ## containerd's own client suite with this runtime (as root)
+	@scripts/test.sh suite
+
+bench: setup build ## Foundry beside runc v2, an empty shim and the kernel's floor (as root)
+	@scripts/bench.sh
+
+lint: ## gofmt, go vet, golangci-lint
+	@scripts/lint.sh
+
+generate: ## Make anew what is generated and committed: the spawner, tables
+	@go generate ./...
+
+verify-generate: ## Check that what is committed is what `make generate` makes
+	@scripts/verify-generate.sh
+
+clean: ## Remove build output
+	rm -rf bin

@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Install what the build and the tests need and the machine lacks. Run again, it does nothing.
+set -eu
+cache=${FOUNDRY_CACHE:-$HOME/.cache/foundry}
+containerd=v2.4.2
+
+# command -> Debian package that has it
+need=
+while read -r command package; do
+	command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || need="$need $package"
+done <<-LIST
+	busybox busybox-static
+	gcc gcc
+	git git
+	iptables iptables
+	musl-gcc musl-tools
+	runc runc
+LIST
+# A dynamic busybox would not run in a container.
+if command -v busybox >/dev/null && ldd "$(command -v busybox)" >/dev/null 2>&1; then need="$need busybox-static"; fi
+if [ -n "$need" ]; then
+	[ "$(id -u)" = 0 ] || { echo "setup: install$need, or run this as root" >&2; exit 1; }
+	echo "setup: apt-get install$need"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -o DPkg::Lock::Timeout=600 update -qq
+	# shellcheck disable=SC2086 # a list of words
+	apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $need >/dev/null
+fi
+
+tools=$cache/tools/containerd-${containerd#v}
+for program in containerd ctr containerd-shim-runc-v2; do
+	[ -x "$tools/$program" ] && continue
+	echo "setup: build $program $containerd (a few minutes, once)"
+	GOFLAGS= GOBIN=$tools CGO_ENABLED=0 go install "github.com/containerd/containerd/v2/cmd/$program@$containerd"
+done
