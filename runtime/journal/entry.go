@@ -12,6 +12,7 @@ const (
 	Opened   Kind = "opened"   // Namespace, ID, Bundle, Slots, Key: all processes of the container have keys in [Key, Key+KeySpan)
 	Cgroup   Kind = "cgroup"   // Path: the container's cgroup is about to be made
 	Mounts   Kind = "mounts"   // Path: mounts are about to be made on the host, at and below it
+	Spawn    Kind = "spawn"    // init is about to be cloned: from here on the cgroup may hold our processes
 	Process  Kind = "process"  // Key, Pid, Start: init was cloned
 	Hooks    Kind = "hooks"    // the createRuntime hooks are about to run, so poststop hooks must
 	Poststop Kind = "poststop" // the poststop hooks have run
@@ -47,6 +48,7 @@ type Record struct {
 	Key           uint64
 	Cgroup        string // "" when none was begun
 	Mounts        string // "" when none was begun on the host
+	Spawned       bool   // init may have been cloned
 	Pid           int    // of init; 0 when its clone was not recorded
 	Start         uint64
 	Hooks         bool // createRuntime hooks were begun
@@ -65,6 +67,8 @@ func Fold(entries []Entry) Record {
 			r.Cgroup = e.Path
 		case Mounts:
 			r.Mounts = e.Path
+		case Spawn:
+			r.Spawned = true
 		case Process:
 			r.Pid, r.Start = e.Pid, e.Start
 		case Hooks:

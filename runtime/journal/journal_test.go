@@ -64,9 +64,9 @@ func TestFold(t *testing.T) {
 		{"all", []Entry{
 			{Kind: Opened, Namespace: "n", ID: "a", Bundle: "/b", Slots: "/s", Key: 4},
 			{Kind: Cgroup, Path: "/n/a"}, {Kind: Mounts, Path: "/b/rootfs"}, {Kind: Hooks},
-			{Kind: Process, Key: 4, Pid: 7, Start: 8}, exit, {Kind: Poststop},
+			{Kind: Spawn}, {Kind: Process, Key: 4, Pid: 7, Start: 8}, exit, {Kind: Poststop},
 		}, Record{Namespace: "n", ID: "a", Bundle: "/b", Slots: "/s", Key: 4, Cgroup: "/n/a", Mounts: "/b/rootfs",
-			Pid: 7, Start: 8, Hooks: true, Poststop: true, Exit: &exit}},
+			Spawned: true, Pid: 7, Start: 8, Hooks: true, Poststop: true, Exit: &exit}},
 		{"a kind of a later version", []Entry{{Kind: "pinned", Path: "/x"}, {Kind: Hooks}}, Record{Hooks: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
