@@ -19,6 +19,9 @@ func validateProcess(p *specs.Process) error {
 	if len(p.Args) == 0 {
 		return invalid("process.args", "missing")
 	}
+	if p.Args[0] == "" {
+		return invalid("process.args[0]", "names no program")
+	}
 	if !path.IsAbs(p.Cwd) {
 		return invalid("process.cwd", "%q is not absolute", p.Cwd)
 	}

@@ -87,7 +87,7 @@ func (b *builder) mount(at string, m specs.Mount, o mountOptions) {
 
 // bind completes a step that has its source and destination.
 //
-// An attribute among the options replaces all that the source's mount has,
+// An option that adds an attribute replaces all that the source's mount has,
 // other than its access time: mount --bind -o does so, and runc. Options that
 // only take away (rw, exec) take away just that.
 func (b *builder) bind(at string, s Step, o mountOptions) {
@@ -96,7 +96,7 @@ func (b *builder) bind(at string, s Step, o mountOptions) {
 		return
 	}
 	plain := o.plain
-	if plain.set&attrFlags != 0 {
+	if plain.asked {
 		plain.clear |= attrFlags &^ plain.set
 	}
 	s.Op, s.C = OpBind, o.propagate

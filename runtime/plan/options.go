@@ -17,6 +17,7 @@ type mountOptions struct {
 // attrs is a change of mount attributes, for mount_setattr.
 type attrs struct {
 	set, clear uint64
+	asked      bool // by a word that adds something, be it the default (relatime)
 }
 
 // option is what one word of the table does.
@@ -116,6 +117,7 @@ func (a *attrs) apply(word string) bool {
 		} else {
 			a.set |= opt.attr
 			a.clear &^= opt.attr
+			a.asked = true
 		}
 		return true
 	}
@@ -126,6 +128,7 @@ func (a *attrs) apply(word string) bool {
 	case !opt.clear:
 		a.set = a.set&^attrAtime | opt.attr
 		a.clear |= attrAtime
+		a.asked = true
 	case opt.attr != 0 && (a.set&attrAtime == opt.attr || a.clear&attrAtime == 0):
 		a.set &^= attrAtime
 		a.clear |= attrAtime

@@ -67,7 +67,7 @@ func (b *builder) mountTargets() {
 		o := parseOptions(withoutInternal(m.Options))
 		sm := specs.Mount{Destination: m.Target, Type: m.Type, Source: m.Source, Options: m.Options}
 		if oci.IsBind(sm) {
-			b.bind(at, Step{S: [4]string{1: m.Source, 2: inRoot(m.Target)}}, o)
+			b.bind(at, Step{S: [4]string{1: b.hostPath(m.Source), 2: inRoot(m.Target)}}, o)
 		} else {
 			b.mount(at, sm, o)
 		}
@@ -79,6 +79,9 @@ func (b *builder) mountTargets() {
 func refuseRootfsMount(at string, m Mount) error {
 	if strings.HasPrefix(m.Type, "fuse.") || strings.HasPrefix(m.Type, "fuse3.") {
 		return &oci.UnsupportedError{Path: at + ".type", What: fmt.Sprintf("%q is", m.Type)}
+	}
+	if m.Type == "" && !oci.IsBind(specs.Mount{Options: m.Options}) {
+		return invalid(at+".type", "missing")
 	}
 	for i, o := range m.Options {
 		name, _, _ := strings.Cut(o, "=")

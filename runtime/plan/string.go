@@ -31,7 +31,7 @@ func (o Op) String() string {
 // It is the format of the golden files; nothing reads it back.
 func (p *Plan) String() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "clone %s\n", words(p.Clone, cloneWords))
+	out.WriteString(strings.TrimSpace("clone "+words(p.Clone, cloneWords)) + "\n")
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		line := s.String()
@@ -101,7 +101,7 @@ func (s *Step) operands() []string {
 	case OpNull:
 		return []string{"as", fmt.Sprint(s.A)}
 	case OpTTY:
-		return []string{fmt.Sprintf("%dx%d", s.B&0xffff, s.B>>16), owner(s.A), flag(s.Flags, FlagConsole, "console")}
+		return []string{fmt.Sprintf("%dx%d", s.B&0xffff, s.B>>16), owner(s.A), flagWord(s.Flags, FlagConsole, "console")}
 	case OpSysctl:
 		return []string{s.S[0], "=", quote(s.S[1])}
 	case OpHooks:
@@ -129,8 +129,8 @@ func (s *Step) mountOperands() []string {
 		}
 	case OpBind:
 		return []string{
-			quote(s.S[1]), "on", quote(s.S[2]), flag(s.Flags, FlagRec, "rec"), words(s.A, attrWords), bindAtime(s.A, s.B),
-			also("clear", words(s.B, attrWords)), flag(s.Flags, FlagAttrRec, "(recursively)"), also("propagation", words(s.C, msWords)),
+			quote(s.S[1]), "on", quote(s.S[2]), flagWord(s.Flags, FlagRec, "rec"), words(s.A, attrWords), bindAtime(s.A, s.B),
+			also("clear", words(s.B, attrWords)), flagWord(s.Flags, FlagAttrRec, "(recursively)"), also("propagation", words(s.C, msWords)),
 		}
 	case OpMknod:
 		return append([]string{quote(s.S[2])}, s.nodeOperands()...)
@@ -182,9 +182,11 @@ func (s *Step) attributeOperands() []string {
 		if len(s.S[0]) == 8 {
 			ambient = binary.LittleEndian.Uint64([]byte(s.S[0]))
 		}
-		return []string{
-			"effective=" + capWords(s.A), "permitted=" + capWords(s.B), "inheritable=" + capWords(s.C), "ambient=" + capWords(ambient),
+		held := "effective=" + capWords(s.A) + " permitted=" + capWords(s.B)
+		if s.A == s.B {
+			held = "effective=permitted=" + capWords(s.A)
 		}
+		return []string{held, "inheritable=" + capWords(s.C), "ambient=" + capWords(ambient)}
 	case OpSeccomp:
 		return []string{fmt.Sprintf("%d instructions", len(s.S[0])/8), also("flags", hexOrNone(s.A))}
 	}
@@ -194,11 +196,11 @@ func (s *Step) attributeOperands() []string {
 func (s *Step) programOperands() []string {
 	switch s.Op {
 	case OpChdir:
-		return []string{quote(s.S[0]), flag(s.Flags, FlagMkdir, "(made when absent)")}
+		return []string{quote(s.S[0]), flagWord(s.Flags, FlagMkdir, "(made when absent)")}
 	case OpLookup:
 		return []string{quote(s.S[0]), "in", quote(s.S[1])}
 	case OpExec:
-		return []string{list(s.S[0]), "env", list(s.S[1]), flag(s.Flags, FlagInit, "(below a reaper)")}
+		return []string{list(s.S[0]), "env", list(s.S[1]), flagWord(s.Flags, FlagInit, "(below a reaper)")}
 	case OpExecHost:
 		return []string{quote(s.S[2]), list(s.S[0]), "env", list(s.S[1])}
 	}

@@ -112,7 +112,7 @@ func hexOrNone(v uint64) string {
 	return fmt.Sprintf("%#x", v)
 }
 
-func flag(flags, bit uint16, word string) string {
+func flagWord(flags, bit uint16, word string) string {
 	if flags&bit == 0 {
 		return ""
 	}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci_test
+
+import (
+	"errors"
+	"fmt"
+
+	"foundry/runtime/oci"
+)
+
+func ExampleParse() {
+	_, err := oci.Parse([]byte(`{
+		"ociVersion": "1.3.0",
+		"process": {"cwd": "/", "args": ["true"]},
+		"root": {"path": "rootfs"},
+		"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}
+	}`))
+	fmt.Println(err)
+	var unsupported *oci.UnsupportedError
+	if errors.As(err, &unsupported) {
+		fmt.Println(unsupported.Path)
+	}
+	// Output:
+	// linux.namespaces[1].type: "user" namespaces are not supported yet
+	// linux.namespaces[1].type
+}
