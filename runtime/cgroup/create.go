@@ -191,7 +191,7 @@ func (m *maker) prepare(dir string) error {
 // enter. A parent may have been made by somebody who left it so.
 func (m *maker) cpuset(dir string, limits []setting) error {
 	root := m.g.info.find("cpuset")
-	if root < 0 || !strings.HasPrefix(dir, m.g.info.Hierarchies[root].Mountpoint+"/") {
+	if m.g.info.Unified || root < 0 || !strings.HasPrefix(dir, m.g.info.Hierarchies[root].Mountpoint+"/") {
 		return nil
 	}
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
