@@ -138,3 +138,10 @@ func countFDs(t testing.TB) int {
 	}
 	return len(names)
 }
+
+// full reports whether a fifo takes nothing more.
+func full(f *file) bool {
+	fds := []unix.PollFd{{Fd: int32(f.fd), Events: unix.POLLOUT}}
+	unix.Poll(fds, 0)
+	return fds[0].Revents&unix.POLLOUT == 0
+}
