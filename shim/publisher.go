@@ -94,7 +94,7 @@ func (p *Publisher) push(k Key, e *types.Envelope) {
 	if q == nil {
 		q = &queue{key: k}
 		p.queues[k] = q
-		p.work.Go(func() { p.deliver(q) })
+		p.work.Go(func() { p.deliver(q, e) })
 	}
 	q.events = append(q.events, e)
 	p.queued++
@@ -118,9 +118,9 @@ func (p *Publisher) Backlog() (queued int, lost uint64) {
 	return p.queued, p.lost
 }
 
-// deliver sends the events of q until there is none.
-func (p *Publisher) deliver(q *queue) {
-	for e := q.events[0]; e != nil; e = p.next(q) {
+// deliver sends the events of q, e first, until there is none.
+func (p *Publisher) deliver(q *queue, e *types.Envelope) {
+	for ; e != nil; e = p.next(q) {
 		if err := p.insist(q.key, e); err != nil {
 			p.mu.Lock()
 			p.loseLocked(q.key, e, err.Error())
