@@ -151,6 +151,13 @@ func (d *Daemon) Context(t testing.TB) context.Context {
 	return namespaces.WithNamespace(ctx, d.Namespace)
 }
 
+// LongContext is a Context for benchmarks, which set no bound of their own.
+func (d *Daemon) LongContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	return namespaces.WithNamespace(ctx, d.Namespace)
+}
+
 // Log is what containerd has logged, its last part.
 func (d *Daemon) Log() string {
 	b, _ := os.ReadFile(d.Dir + "/containerd.log")

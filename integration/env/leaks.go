@@ -182,3 +182,15 @@ func (d *Daemon) cgroups() []string {
 	}
 	return out
 }
+
+// ShimPids lists the processes of this daemon that serve its containers and are
+// none: shims, foundryd, its spawner.
+func (d *Daemon) ShimPids() []int {
+	var pids []int
+	for _, p := range d.processes() {
+		if p.shim {
+			pids = append(pids, p.pid)
+		}
+	}
+	return pids
+}
