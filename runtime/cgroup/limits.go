@@ -44,8 +44,8 @@ func settings(unified bool, r *specs.LinuxResources) ([]setting, error) {
 	if unified {
 		return settings2(r)
 	}
-	if len(r.Unified) > 0 {
-		return nil, ErrNeedsV2
+	if err := validate1(r); err != nil {
+		return nil, err
 	}
 	return slices.Concat(cpu1(r.CPU), memory1(r.Memory), pids(r.Pids), blkio1(r.BlockIO),
 		hugetlb(r.HugepageLimits, ".limit_in_bytes"), rdma(r.Rdma), network1(r.Network)), nil
@@ -53,16 +53,8 @@ func settings(unified bool, r *specs.LinuxResources) ([]setting, error) {
 
 // validate refuses what the kernel would accept in part or read as something else.
 func validate(r *specs.LinuxResources) error {
-	if c := r.CPU; c != nil && c.Shares != nil && (*c.Shares == 1 || *c.Shares > 262144) {
-		return &LimitError{"cpu.shares", fmt.Sprintf("%d is not between 2 and 262144", *c.Shares)}
-	}
-	if m := r.Memory; m != nil && m.Swappiness != nil && *m.Swappiness > 100 && *m.Swappiness != math.MaxUint64 {
-		return &LimitError{"memory.swappiness", fmt.Sprintf("%d is not between 0 and 100", *m.Swappiness)}
-	}
-	if b := r.BlockIO; b != nil {
-		if b.Weight != nil && *b.Weight != 0 && (*b.Weight < 10 || *b.Weight > 1000) {
-			return &LimitError{"blockIO.weight", fmt.Sprintf("%d is not between 10 and 1000", *b.Weight)}
-		}
+	if b := r.BlockIO; b != nil && b.Weight != nil && *b.Weight != 0 && (*b.Weight < 10 || *b.Weight > 1000) {
+		return &LimitError{"blockIO.weight", fmt.Sprintf("%d is not between 10 and 1000", *b.Weight)}
 	}
 	for _, h := range r.HugepageLimits {
 		if h.Pagesize == "" || strings.ContainsAny(h.Pagesize, "/.") {
@@ -78,6 +70,21 @@ func validate(r *specs.LinuxResources) error {
 		if err := checkUnified(k); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// validate1 refuses what has no meaning on v1. (On v2 shares are converted, and
+// swappiness does not exist.)
+func validate1(r *specs.LinuxResources) error {
+	if len(r.Unified) > 0 {
+		return ErrNeedsV2
+	}
+	if c := r.CPU; c != nil && c.Shares != nil && (*c.Shares == 1 || *c.Shares > 262144) {
+		return &LimitError{"cpu.shares", fmt.Sprintf("%d is not between 2 and 262144", *c.Shares)}
+	}
+	if m := r.Memory; m != nil && m.Swappiness != nil && *m.Swappiness > 100 && *m.Swappiness != math.MaxUint64 {
+		return &LimitError{"memory.swappiness", fmt.Sprintf("%d is not between 0 and 100", *m.Swappiness)}
 	}
 	return nil
 }
