@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"foundry/runtime/cgroup"
+	"foundry/runtime/journal"
+	"foundry/runtime/oci"
+	"foundry/runtime/plan"
+	"foundry/runtime/spawn"
+)
+
+// undoTimeout bounds the undoing of a failed Create, whose own context may
+// have ended already.
+const undoTimeout = 10 * time.Second
+
+// CreateConfig is a request to create a container.
+type CreateConfig struct {
+	Namespace, ID string
+	// Bundle is the absolute directory of config.json.
+	Bundle string
+	// Rootfs are mounted, in order, on Bundle/rootfs inside the container's
+	// mount namespace. Empty: the root is what config.json names.
+	Rootfs  []plan.Mount
+	Stdio   Stdio
+	Options Options
+	// OnExit is called once, when init has ended; it must not block, and
+	// somebody must call Ack on what it gets. It is never called for a
+	// container whose Create failed. Nil: the exit is acknowledged at once.
+	OnExit func(Exit)
+}
+
+// Options change how a container is made; the zero value is the usual.
+type Options struct {
+	NoPivotRoot  bool
+	NoNewKeyring bool
+}
+
+// Create makes a container up to the point where [Container.Start] lets its
+// program run: journal, cgroup, cloned init, mounts, hooks. When a step fails,
+// all that was done is undone, and every error is in the one returned.
+func (r *Runtime) Create(ctx context.Context, cfg CreateConfig) (*Container, error) {
+	c := &Container{rt: r, name: name{cfg.Namespace, cfg.ID}, bundle: cfg.Bundle, keys: newKeys()}
+	c.undo.after = r.cfg.step
+	if err := r.reserve(c); err != nil {
+		return nil, fmt.Errorf("create %q: %w", cfg.ID, err)
+	}
+	if err := c.create(ctx, cfg); err != nil {
+		err = errors.Join(explain(err), c.abandon(ctx))
+		r.release(c)
+		return nil, fmt.Errorf("create %q: %w", cfg.ID, err)
+	}
+	c.init.child.arm(c.onExit(cfg.OnExit))
+	return c, nil
+}
+
+func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
+	spec, err := oci.Load(cfg.Bundle)
+	if err != nil {
+		return err
+	}
+	c.spec = spec
+	if err := c.openJournal(); err != nil {
+		return err
+	}
+	if err := c.makeCgroup(); err != nil {
+		return err
+	}
+	if c.facts, err = c.gatherFacts(cfg); err != nil {
+		return err
+	}
+	p, err := plan.New(spec, c.facts)
+	if err != nil {
+		return err
+	}
+	if err := c.cloneInit(ctx, p, cfg.Stdio); err != nil {
+		return err
+	}
+	if err := c.untilReady(ctx); err != nil {
+		return err
+	}
+	c.trim()
+	return nil
+}
+
+// openJournal begins the journal: from here on a cleanup knows the container.
+func (c *Container) openJournal() error {
+	dir, err := journal.Dir(c.rt.cfg.Root, c.name.namespace, c.name.id)
+	if err != nil {
+		return withKind(ErrInvalid, err)
+	}
+	j, err := journal.Create(dir)
+	if errors.Is(err, fs.ErrExist) {
+		return withKind(ErrExists, fmt.Errorf("%w (left by a server that died: run delete on the bundle first)", err))
+	}
+	if err != nil {
+		return err
+	}
+	c.journal = j
+	c.undo.pushLast("remove journal", func(context.Context) error { return j.Remove() })
+	return c.note(journal.Entry{
+		Kind: journal.Opened, Namespace: c.name.namespace, ID: c.name.id,
+		Bundle: c.bundle, Slots: c.rt.cfg.Slots, Key: c.keys.first,
+	})
+}
+
+// note journals e, which is about to happen.
+func (c *Container) note(e journal.Entry) error {
+	if err := c.journal.Append(e); err != nil {
+		return err
+	}
+	c.rt.cfg.step(string(e.Kind))
+	return nil
+}
+
+func (c *Container) makeCgroup() error {
+	where := cgroupPath(c.spec, c.name)
+	if err := c.note(journal.Entry{Kind: journal.Cgroup, Path: where}); err != nil {
+		return err
+	}
+	var resources *specs.LinuxResources
+	if c.spec.Linux != nil {
+		resources = c.spec.Linux.Resources
+	}
+	group, err := cgroup.Create(cgroup.Config{Info: c.rt.host.cgroups, Path: where, Resources: resources})
+	if err != nil {
+		return err
+	}
+	c.group = group
+	c.undo.push("remove cgroup", func(context.Context) error { return group.Remove() })
+	c.rt.cfg.step("cgroup made")
+	return c.watchOOM()
+}
+
+// cgroupPath is where the container's cgroup is, below each hierarchy's mount.
+func cgroupPath(spec *specs.Spec, n name) string {
+	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
+		return path.Join("/", spec.Linux.CgroupsPath)
+	}
+	return path.Join("/foundry", n.namespace, n.id)
+}
+
+// hasMountNamespace says whether the stage's mounts are seen by the container
+// alone.
+func hasMountNamespace(spec *specs.Spec) bool {
+	if spec.Linux == nil {
+		return false
+	}
+	for _, ns := range spec.Linux.Namespaces {
+		if ns.Type == specs.MountNamespace {
+			return true
+		}
+	}
+	return false
+}
+
+// cloneInit has the spawner start the stage.
+func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) error {
+	if !hasMountNamespace(c.spec) {
+		root := c.facts.Rootfs
+		if err := c.note(journal.Entry{Kind: journal.Mounts, Path: root}); err != nil {
+			return err
+		}
+		c.undo.push("unmount root", func(context.Context) error { return unmountAll(root) })
+	}
+	in, err := enter(c.group, c.rt.host.cgroups.Unified)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	src := sources{stdio: stdio, cgroup1: in.tasks}
+	files, opened, err := src.open(p)
+	if err != nil {
+		return err
+	}
+	defer closeAll(opened)
+	if err := c.note(journal.Entry{Kind: journal.Spawn}); err != nil {
+		return err
+	}
+	c.undo.push("run poststop hooks", c.poststop)
+	c.undo.push("kill", c.killAll)
+	l := launch{child: c.keys.expect(&c.rt.router), plan: p, files: files, cgroup: in.dir}
+	if c.init, err = c.rt.start(ctx, l); err != nil {
+		return err
+	}
+	start, err := startTime(c.init.Pid())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // absent: it has died already, Sync will tell of what
+		return err
+	}
+	return c.note(journal.Entry{Kind: journal.Process, Key: l.child.key, Pid: c.init.Pid(), Start: start})
+}
+
+// untilReady follows init to the point where it waits for Start.
+func (c *Container) untilReady(ctx context.Context) error {
+	for {
+		point, err := c.init.proc.Sync(ctx)
+		if err != nil {
+			return err
+		}
+		switch point {
+		case spawn.PointHooks:
+			if err := c.createHooks(ctx); err != nil {
+				return err
+			}
+			if err := c.init.proc.Go(); err != nil {
+				return err
+			}
+		case spawn.PointReady:
+			c.rt.cfg.step("ready")
+			return c.openTerminal()
+		default:
+			return fmt.Errorf("follow init: it ran before it was started")
+		}
+	}
+}
+
+// openTerminal takes the pty master out of init, if it has one.
+func (c *Container) openTerminal() (err error) {
+	if c.spec.Process == nil || !c.spec.Process.Terminal {
+		return nil
+	}
+	c.init.tty, err = c.init.proc.TTY()
+	return err
+}
+
+// abandon undoes a failed Create. What cannot be undone now is left to delete,
+// which finds the journal unlocked.
+func (c *Container) abandon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if c.init != nil {
+		c.init.child.arm(c.onExit(nil))
+	}
+	err := c.undo.unwind(ctx)
+	c.close()
+	return err
+}
+
+// trim lets go of what only Create needed: hundreds of specs stay in memory.
+func (c *Container) trim() {
+	spec := *c.spec
+	spec.Mounts = nil
+	if spec.Linux != nil {
+		linux := *spec.Linux
+		linux.Seccomp, linux.Devices, linux.Resources = nil, nil, nil
+		linux.MaskedPaths, linux.ReadonlyPaths = nil, nil
+		spec.Linux = &linux
+	}
+	c.spec = &spec
+	c.facts.RootfsMounts = nil
+}
+
+// gatherFacts is what the plan needs to know of the host.
+func (c *Container) gatherFacts(cfg CreateConfig) (plan.Facts, error) {
+	f := plan.Facts{
+		ID:           cfg.ID,
+		Bundle:       cfg.Bundle,
+		Rootfs:       rootfs(cfg, c.spec),
+		RootfsMounts: cfg.Rootfs,
+		Unified:      c.rt.host.cgroups.Unified,
+		LastCap:      c.rt.host.lastCap,
+		Caps:         c.rt.host.caps,
+		KCore:        c.rt.host.kcore,
+		NoPivotRoot:  cfg.Options.NoPivotRoot,
+		NoNewKeyring: cfg.Options.NoNewKeyring,
+		Hooks:        hasCreateHooks(c.spec),
+	}
+	c.cgroupFacts(&f)
+	if c.spec.Linux != nil && c.spec.Linux.Seccomp != nil {
+		filter, err := c.rt.filters.Compile(c.spec.Linux.Seccomp)
+		if err != nil {
+			return f, withKind(ErrInvalid, err)
+		}
+		f.Seccomp, f.SeccompFlags = filter.Prog, filter.Flags
+	}
+	return f, nil
+}
+
+// cgroupFacts says where the plan finds the container's cgroup.
+func (c *Container) cgroupFacts(f *plan.Facts) {
+	if c.rt.host.cgroups.Unified {
+		f.UnifiedPath = c.group.Dirs()[0]
+		return
+	}
+	for _, h := range c.rt.host.cgroups.Hierarchies {
+		f.Cgroups = append(f.Cgroups, plan.CgroupFact{
+			Name: h.Name, Controllers: h.Controllers, Mountpoint: h.Mountpoint, Path: c.group.Path(), CgroupFile: true,
+		})
+	}
+}
+
+// rootfs is where the container's root is: the mounts of the request go to
+// rootfs in the bundle, else config.json says it.
+func rootfs(cfg CreateConfig, spec *specs.Spec) string {
+	if len(cfg.Rootfs) > 0 || spec.Root == nil || spec.Root.Path == "" {
+		return filepath.Join(cfg.Bundle, "rootfs")
+	}
+	if filepath.IsAbs(spec.Root.Path) {
+		return filepath.Clean(spec.Root.Path)
+	}
+	return filepath.Join(cfg.Bundle, spec.Root.Path)
+}

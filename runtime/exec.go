@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"foundry/runtime/plan"
+	"foundry/runtime/spawn"
+)
+
+// ExecConfig is a request to run another process in a container.
+type ExecConfig struct {
+	ID      string // for error texts
+	Process *specs.Process
+	Stdio   Stdio
+	// OnExit is as in [CreateConfig]; it is never called when Exec failed.
+	OnExit func(Exit)
+}
+
+// Exec runs a process in the container and returns when its program is being
+// executed. A paused container is refused with [ErrPaused], one whose init has
+// ended with [ErrNotRunning].
+func (c *Container) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
+	p, err := c.exec(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("exec %q in %q: %w", cfg.ID, c.name.id, explain(err))
+	}
+	p.child.arm(c.rt.deliver(cfg.OnExit, nothingStored))
+	return p, nil
+}
+
+func nothingStored(spawn.Exit) error { return nil }
+
+func (c *Container) exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
+	// Holding frozen keeps Pause out until the process has passed its steps.
+	c.frozen.RLock()
+	defer c.frozen.RUnlock()
+	if c.init.gone() {
+		return nil, fmt.Errorf("init has exited: %w", ErrNotRunning)
+	}
+	frozen, err := c.group.Frozen()
+	if err != nil {
+		return nil, err
+	}
+	if frozen {
+		return nil, fmt.Errorf("the container is %w (resume it first)", ErrPaused)
+	}
+	p, err := plan.NewExec(c.spec, cfg.Process, c.facts)
+	if err != nil {
+		return nil, err
+	}
+	proc, err := c.cloneExec(ctx, p, cfg.Stdio)
+	if err != nil {
+		return nil, err
+	}
+	terminal := func() (err error) {
+		if cfg.Process.Terminal {
+			proc.tty, err = proc.proc.TTY()
+		}
+		return err
+	}
+	if err := proc.untilExec(ctx, terminal); err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		return nil, errors.Join(err, c.rt.discard(undo, proc))
+	}
+	return proc, nil
+}
+
+func (c *Container) cloneExec(ctx context.Context, p *plan.Plan, stdio Stdio) (*Process, error) {
+	in, err := enter(c.group, c.rt.host.cgroups.Unified)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	src := sources{stdio: stdio, cgroup1: in.tasks, target: c.init.proc.Pidfd}
+	files, opened, err := src.open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(opened)
+	return c.rt.start(ctx, launch{child: c.keys.expect(&c.rt.router), plan: p, files: files, cgroup: in.dir})
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+
+	"foundry/runtime/cgroup"
+	"foundry/runtime/plan"
+)
+
+// HelperConfig is a program of the host that runs for a container but not in
+// it: a hook or a logger.
+type HelperConfig struct {
+	Path string
+	Args []string // with the program's name first
+	Env  []string
+	Dir  string
+	// Files are the helper's descriptors, from 0; nil is /dev/null. The caller
+	// keeps them.
+	Files  []*os.File
+	OnExit func(Exit) // as in CreateConfig
+}
+
+// Helper starts a helper through the spawner, in the instance's own cgroup for
+// helpers: what it uses is charged neither to a container nor to the server.
+func (r *Runtime) Helper(ctx context.Context, cfg HelperConfig) (*Process, error) {
+	p, err := r.helper(ctx, r.keys, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("run helper %s: %w", cfg.Path, err)
+	}
+	p.child.arm(r.deliver(cfg.OnExit, nothingStored))
+	return p, nil
+}
+
+// helper starts a helper with one of keys: those of a container for its hooks,
+// so that delete finds them when the server dies meanwhile.
+func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Process, error) {
+	files := append(make([]*os.File, 0, len(cfg.Files)+3), cfg.Files...)
+	for len(files) < 3 {
+		files = append(files, nil)
+	}
+	group, err := r.helpers.open(r)
+	if err != nil {
+		return nil, err
+	}
+	in, err := enter(group, r.host.cgroups.Unified)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	p := plan.NewHelper(plan.Helper{Path: cfg.Path, Args: cfg.Args, Env: cfg.Env, Dir: cfg.Dir, ExtraFiles: len(files) - 3})
+	joinFirst(p, len(in.tasks))
+	src := sources{stdio: Stdio{files[0], files[1], files[2]}, extra: files[3:], cgroup1: in.tasks}
+	open, opened, err := src.open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(opened)
+	proc, err := r.start(ctx, launch{child: keys.expect(&r.router), plan: p, files: open, cgroup: in.dir, helper: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := proc.untilExec(ctx, nil); err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		return nil, errors.Join(err, r.discard(undo, proc))
+	}
+	return proc, nil
+}
+
+// joinFirst has a plan begin with the entrance into n v1 hierarchies.
+func joinFirst(p *plan.Plan, n int) {
+	var steps []plan.Step
+	for i := range n {
+		steps = append(steps, plan.Step{Op: plan.OpCgroup1, FD: len(p.Files)})
+		p.Files = append(p.Files, plan.File{Kind: plan.FileCgroup1, N: i})
+	}
+	p.Steps = append(steps, p.Steps...)
+}
+
+// helperGroup is the cgroup of an instance's hooks and loggers, made for the
+// first of them. It stays when the server ends: loggers may outlive it.
+type helperGroup struct {
+	mu    sync.Mutex // guards group
+	group *cgroup.Group
+}
+
+func (h *helperGroup) open(r *Runtime) (*cgroup.Group, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.group != nil {
+		return h.group, nil
+	}
+	g, err := cgroup.Own(cgroup.Config{
+		Info: r.host.cgroups, Path: path.Join("/foundry", filepath.Base(r.cfg.Root), "helpers"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the helpers' cgroup: %w", err)
+	}
+	h.group = g
+	return g, nil
+}

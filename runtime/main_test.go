@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"foundry/runtime/spawn"
+)
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(victimEnv); text != "" {
+		var v victim
+		err := json.Unmarshal([]byte(text), &v)
+		if err == nil {
+			err = v.run()
+		}
+		if err != nil {
+			fmt.Fprintln(os.NewFile(3, "ready"), err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// attach starts a spawner as a child of this process.
+func attach(root string) (conn, slots *os.File, spawner *exec.Cmd, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	conn = os.NewFile(uintptr(pair[0]), "spawner")
+	theirs := os.NewFile(uintptr(pair[1]), "server")
+	defer theirs.Close()
+	slots, err = os.OpenFile(filepath.Join(root, "slots"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = slots.Truncate(4096 * 1024)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	binary, err := filepath.Abs("spawn/spawner_linux_amd64")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	spawner = exec.Command(binary, "-attach", "3", "4")
+	spawner.ExtraFiles = []*os.File{theirs, slots}
+	spawner.Stderr = os.Stderr
+	return conn, slots, spawner, spawner.Start()
+}
+
+// newRuntime is a runtime with a spawner of its own.
+func newRuntime(root string, step func(string)) (*Runtime, *spawn.Client, *exec.Cmd, error) {
+	conn, slots, spawner, err := attach(root)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	rt, err := New(Config{Root: root, Slots: slots.Name(), step: step})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	client, err := spawn.NewClient(conn, slots, rt.HandleExit)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	rt.Connect(client)
+	return rt, client, spawner, nil
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	requireRoot(t)
+	w := &world{t: t, place: newPlace(t), image: image(t)}
+	rt, client, spawner, err := newRuntime(w.root, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Runtime = rt
+	t.Cleanup(func() {
+		client.Close()
+		done := make(chan error, 1)
+		go func() { done <- spawner.Wait() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("spawner: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the spawner did not leave")
+			spawner.Process.Kill()
+			<-done
+		}
+	})
+	return w
+}
+
+var _ = errors.Is
+var _ = io.EOF
+
+func serve(root string, step func(string)) (*Runtime, error) {
+	rt, _, _, err := newRuntime(root, step)
+	return rt, err
+}

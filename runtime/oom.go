@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"sync"
+
+	"foundry/runtime/cgroup"
+)
+
+// oomWatch is the one watcher of all containers' memory, made for the first.
+type oomWatch struct {
+	mu      sync.Mutex // guards watcher
+	watcher *cgroup.Watcher
+}
+
+func (o *oomWatch) open() (*cgroup.Watcher, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.watcher != nil {
+		return o.watcher, nil
+	}
+	w, err := cgroup.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	o.watcher = w
+	return w, nil
+}
+
+// watchOOM tells OnOOM of the container's out-of-memory kills until it is deleted.
+func (c *Container) watchOOM() error {
+	tell := c.rt.cfg.OnOOM
+	if tell == nil {
+		return nil
+	}
+	w, err := c.rt.oom.open()
+	if err != nil {
+		return err
+	}
+	stop, err := w.Watch(c.group, func() { tell(c.name.namespace, c.name.id) })
+	if err != nil {
+		return err
+	}
+	c.undo.push("stop the OOM watch", func(context.Context) error { stop(); return nil })
+	return nil
+}
