@@ -27,6 +27,9 @@ func (in *instance) boot(program string, p *params) error {
 	}
 	argv := []string{"foundryd", "boot", "-root", in.dir, "-address", p.address, "-ttrpc", p.ttrpc,
 		"-socket", in.socket, "-publish", p.binary}
+	if p.debug {
+		argv = append(argv, "-debug")
+	}
 	n := uintptr(null)
 	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
 		Dir:   "/",

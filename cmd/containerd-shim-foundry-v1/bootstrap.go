@@ -12,6 +12,7 @@ package main
 // request, so the launcher passes over them.
 type params struct {
 	legacy                            bool // containerd <= 2.2: answer in JSON
+	debug                             bool
 	ttrpc, address, binary, socketDir string
 }
 
@@ -22,7 +23,7 @@ type params struct {
 // two apart. What is neither is refused; guessing would answer a containerd in
 // a form that it cannot read.
 func bootstrap(stdin []byte, a *args) (*params, error) {
-	p := &params{ttrpc: getenv("TTRPC_ADDRESS"), address: a.address, binary: a.publish}
+	p := &params{ttrpc: getenv("TTRPC_ADDRESS"), address: a.address, binary: a.publish, debug: a.debug}
 	if len(stdin) == 0 {
 		p.legacy = true
 		return p, nil

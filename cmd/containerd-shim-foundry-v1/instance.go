@@ -60,6 +60,15 @@ func (in *instance) point() error {
 	return writeFile("foundry", in.dir+"\n")
 }
 
+// pointed reads what point wrote.
+func pointed(bundle string) (string, bool) {
+	b, err := readFile(bundle + "/foundry")
+	if err != nil || len(b) < 2 || b[0] != '/' || b[len(b)-1] != '\n' {
+		return "", false
+	}
+	return string(b[:len(b)-1]), true
+}
+
 // server is what a running server says about itself in the file of that name:
 // lines of key=value.
 type server struct {

@@ -335,9 +335,13 @@ func TestDelete(t *testing.T) {
 		}
 		return string(out)
 	}
-	want := "foundryd delete -namespace default -id web-1 -address /run/c.sock -publish-binary /bin/containerd -bundle " + bundle
-	if got := run(); got != want {
-		t.Errorf("no exit recorded: got %q, want %q", got, want)
+	want := "foundryd delete -namespace default -id web-1 -address /run/c.sock -publish-binary /bin/containerd -bundle " + bundle + " -root "
+	if got := run(); !strings.HasPrefix(got, want+h.root+"/") {
+		t.Errorf("no exit recorded: got %q, want %q and an instance", got, want)
+	}
+	os.WriteFile(bundle+"/foundry", []byte("/somewhere/else\n"), 0o600)
+	if got := run(); got != want+"/somewhere/else" {
+		t.Errorf("with a pointer: got %q, want %q", got, want+"/somewhere/else")
 	}
 	recorded, _ := proto.Marshal(&task.DeleteResponse{Pid: 7, ExitStatus: 137})
 	os.WriteFile(bundle+"/foundry.exit", recorded, 0o600)

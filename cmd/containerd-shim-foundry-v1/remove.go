@@ -15,17 +15,17 @@ func remove(a *args) error {
 	if b, err := readFile(a.bundle + "/foundry.exit"); err == nil && len(b) > 0 {
 		return respond(b)
 	}
-	if !exists(a.bundle) && !leftBehind(a) {
-		return respond(unknownExit())
+	dir, ok := pointed(a.bundle)
+	if !ok {
+		var err error
+		if dir, err = instanceDir(a.address); err != nil {
+			return err
+		}
 	}
-	return become("delete", a.words())
-}
-
-// leftBehind is true when the instance still knows the container, although its
-// bundle is gone.
-func leftBehind(a *args) bool {
-	dir, err := instanceDir(a.address)
-	return err == nil && exists(dir+"/c/"+a.namespace+"/"+a.id)
+	if !exists(a.bundle) && !exists(dir+"/c/"+a.namespace+"/"+a.id) {
+		return respond(unknownExit()) // bundle and container are both gone
+	}
+	return become("delete", append(a.words(), "-root", dir))
 }
 
 func respond(b []byte) error {

@@ -92,8 +92,17 @@ func retire(dir string) bool {
 	if writeAll(fd, []byte("retire\n")) != nil {
 		return false
 	}
-	said, err := readAll(fd, 64)
-	return err == nil && string(said) == "ok\n"
+	said := make([]byte, 8)
+	n, err := syscall.Read(fd, said)
+	if err != nil || string(said[:n]) != "ok\n" {
+		return false
+	}
+	// It has closed its sockets or is about to; the end of this connection is
+	// its own. It may still be delivering its last events.
+	if readable(fd, patience) {
+		_, _ = syscall.Read(fd, said)
+	}
+	return true
 }
 
 // readable waits until fd has data or has ended, at most ms milliseconds.
