@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"syscall"
+
+	"foundry/runtime/cgroup"
+	"foundry/shim"
+)
+
+func serverFile(root string) string    { return filepath.Join(root, "server") }
+func controlSocket(root string) string { return filepath.Join(root, shim.ControlSocket) }
+
+// writeServerFile tells launchers where we listen and from which build we are.
+func writeServerFile(f *flags) error {
+	identity, err := identity()
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("pid=%d\nspawner=%d\nidentity=%s\ngeneration=%s\naddress=unix://%s\n",
+		os.Getpid(), os.Getppid(), identity, f.gen, f.socket)
+	path := serverFile(f.root)
+	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		return fmt.Errorf("describe server: %w", err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return fmt.Errorf("describe server: %w", err)
+	}
+	return nil
+}
+
+// identity is dev:ino:size:mtime of the program we run, which may no longer be
+// the one at our path. The launcher computes the same of the one on disk.
+func identity() (string, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat("/proc/self/exe", &st); err != nil {
+		return "", fmt.Errorf("identify server: %w", &os.PathError{Op: "stat", Path: "/proc/self/exe", Err: err})
+	}
+	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, st.Size, st.Mtim.Nano()), nil
+}
+
+// groups are the cgroups of the server and of its spawner. Both leave the one
+// of containerd's, in which they were started: its limits, and a systemd that
+// stops containerd by its group, are not meant for containers.
+type groups struct {
+	info cgroup.Info
+	made []string
+	pids []int
+}
+
+// leave moves server and spawner. A host where that cannot be done serves all
+// the same.
+func (g *groups) leave(root string, log *slog.Logger) {
+	info, err := cgroup.Host()
+	if err != nil {
+		log.Warn("server stays in containerd's cgroup", "err", err)
+		return
+	}
+	g.info = info
+	for name, pid := range map[string]int{"server": os.Getpid(), "spawner": os.Getppid()} {
+		group := path.Join("/foundry", filepath.Base(root), name)
+		if err := cgroup.Leave(info, group, pid); err != nil {
+			log.Warn("stays in containerd's cgroup", "process", name, "err", err)
+			continue
+		}
+		g.made, g.pids = append(g.made, group), append(g.pids, pid)
+	}
+}
+
+// remove removes the groups of a server that goes for good, by way of the
+// root group: a process cannot remove the one it is in.
+func (g *groups) remove(log *slog.Logger) {
+	for i, name := range g.made {
+		err := cgroup.Leave(g.info, "/", g.pids[i])
+		if err == nil {
+			var group *cgroup.Group
+			if group, err = cgroup.Open(g.info, name); err == nil {
+				err = group.Remove()
+			}
+		}
+		if err != nil {
+			log.Warn("remove cgroup", "group", name, "err", err)
+		}
+	}
+}
