@@ -9,7 +9,7 @@
  *   SPAWN(key) + fds ------------> reserve slot, clone3 --------> steps...
  *          <---------------------- SPAWNED(key, slot, pid) + pidfd
  *          <== status pipe: 'H' or 'R' at a sync point ========== waits on slot.go
- *   slot.go += 1, FUTEX_WAKE ===================================> goes on
+ *   slot.go = n, FUTEX_WAKE ====================================> goes on
  *          <== status pipe: EOF (execve or exit; slot.err tells) =
  *          <---------------------- EXITED(key, slot, pid, status, ns)
  *   ACK(key, slot) --------------> slot is free again
@@ -24,23 +24,24 @@
 /* --- messages: one fixed size, SOCK_SEQPACKET --- */
 enum msg_type {
 	MSG_HELLO = 1,   /* arg[0] version, arg[1..2] bitmap of known ops; answer: the same of the spawner, pid */
-	MSG_SPAWN,       /* key, clone_flags, arg[0] plan bytes, arg[1] pid namespace join etc. flags SPAWN_*; fds: plan memfd, status pipe, [cgroup dir], plan's files */
-	MSG_SPAWNED,     /* key, slot, pid, err; fd: pidfd (none when err != 0) */
+	MSG_SPAWN,       /* key, clone_flags, arg[0] plan bytes, flags SPAWN_*; fds: plan memfd, status pipe, [cgroup dir], plan's files */
+	MSG_SPAWNED,     /* key, slot, pid, err; fd: pidfd (none when err != 0); err of a stage: SPAWN_STAGE, arg[0] step */
 	MSG_EXITED,      /* key, slot, pid, status (0-255, or 128+signal), arg[0] CLOCK_REALTIME ns, arg[1] raw si_code<<32|si_status */
 	MSG_ACK,         /* key, slot: the exit is stored, the slot may be used again */
 	MSG_HOLD,        /* key, arg[0] tag; fds: kept until DROP; answered with MSG_DONE */
 	MSG_DROP,        /* key, arg[0] tag or ~0 for all of the key; answered with MSG_DONE after the close */
-	MSG_FETCH,       /* arg[0] cursor: answered with MSG_HELD pages, then MSG_DONE */
+	MSG_FETCH,       /* arg[0] cursor, 0 first: answered with one MSG_HELD page, or MSG_DONE when there are no more */
 	MSG_HELD,        /* key, arg[0] tag, arg[1] next cursor; fds */
-	MSG_LIST,        /* arg[0] first slot: answered by MSG_EXITED or MSG_SPAWNED (with pidfd) for each used slot, then MSG_DONE */
+	MSG_LIST,        /* arg[0] first slot: answered with MSG_EXITED or MSG_SPAWNED (with pidfd) of the next used slot, or MSG_DONE */
 	MSG_DONE,        /* key and seq of the request, err */
 	MSG_UPGRADE,     /* fd: memfd of a new spawner; it execs it in its own pid; answered by MSG_HELLO of the new one, or MSG_DONE with err */
-	MSG_STOP,        /* leave when no process is left; answered with MSG_DONE */
+	MSG_STOP,        /* leave when no process is left, although the server lives; answered with MSG_DONE, status: how many live */
 };
 
 #define SPAWN_CGROUP 1u   /* the third descriptor is a cgroup v2 directory: CLONE_INTO_CGROUP */
 #define SPAWN_HELPER 2u   /* a hook or logger: counted apart */
-#define SPAWN_FORKS 4u    /* the plan has an OP_FORK: SPAWNED is sent for the child of the intermediate */
+#define SPAWN_FORKS 4u    /* set by the spawner: the plan has an OP_FORK, SPAWNED is sent for the child of the intermediate */
+#define SPAWN_STAGE 8u    /* in SPAWNED: err is the stage's, arg[0] its step */
 
 struct msg {
 	uint32_t type;
@@ -54,7 +55,7 @@ struct msg {
 	uint32_t flags;
 	uint32_t nfds;
 	uint64_t arg[8];
-	char text[128];    /* what failed, for people */
+	char text[256];    /* what failed, for people */
 };
 
 /* --- plan: a sealed memfd; header, steps, arena --- */
@@ -90,7 +91,7 @@ struct slot_header {
 enum slot_state { SLOT_FREE, SLOT_RESERVED, SLOT_RUNNING, SLOT_EXITED };
 struct slot {
 	uint32_t state;       /* spawner */
-	uint32_t go;          /* futex; server adds 1, stage waits until it is above the number of sync points it has passed */
+	uint32_t go;          /* futex; the server stores how many sync points it has let pass, the stage waits for its phase */
 	uint64_t key;         /* spawner */
 	int32_t pid;          /* spawner: as the spawner sees it */
 	int32_t child;        /* stage: made by OP_FORK */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the stage makes in the root: devices, links, directories. */
+#include "stage.h"
+#include "text.h"
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+static bool same_node(const struct place *p, mode_t mode, uint64_t dev)
+{
+	struct stat s;
+
+	return fstatat(p->dir, p->name, &s, AT_SYMLINK_NOFOLLOW) == 0 && (s.st_mode & S_IFMT) == (mode & S_IFMT) &&
+	       (S_ISFIFO(s.st_mode) || s.st_rdev == (dev_t)dev);
+}
+
+/* Where a user namespace forbids mknod, the host's node is bound instead. */
+static int bind_device(struct stage *st)
+{
+	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, text_of(st, 1), K_OPEN_TREE_CLONE | O_CLOEXEC);
+	int target = tree < 0 ? -1 : path_make(st, text_of(st, 2), KIND_FILE, NULL);
+
+	if (target < 0 || mount_move(tree, target))
+		return -1;
+	close(tree);
+	close(target);
+	return 0;
+}
+
+int do_mknod(struct stage *st)
+{
+	mode_t mode = (mode_t)st->step->a;
+	struct place p;
+
+	say(st, "make device %s", text_of(st, 2));
+	if (path_parent(st, text_of(st, 2), &p))
+		return -1;
+	if (syscall(SYS_mknodat, p.dir, p.name, mode, (unsigned)st->step->b)) {
+		if (errno == EPERM && st->step->flags & STEP_BIND_DEV && len_of(st, 1))
+			return bind_device(st);
+		if (errno != EEXIST || !same_node(&p, mode, st->step->b))
+			return -1;
+		close(p.dir);
+		return 0;
+	}
+	if (st->step->c && fchownat(p.dir, p.name, (uid_t)(st->step->c >> 32), (gid_t)st->step->c, AT_SYMLINK_NOFOLLOW))
+		return -1;
+	close(p.dir);
+	return 0;
+}
+
+int do_symlink(struct stage *st)
+{
+	struct place p;
+
+	say(st, "link %s to %s", text_of(st, 2), text_of(st, 0));
+	if (path_parent(st, text_of(st, 2), &p) || (symlinkat(text_of(st, 0), p.dir, p.name) && errno != EEXIST))
+		return -1;
+	close(p.dir);
+	return 0;
+}
+
+int do_mkdir(struct stage *st)
+{
+	struct place p;
+
+	say(st, "make directory %s", text_of(st, 2));
+	if (path_parent(st, text_of(st, 2), &p) || (mkdirat(p.dir, p.name, (mode_t)st->step->a) && errno != EEXIST))
+		return -1;
+	close(p.dir);
+	return 0;
+}
