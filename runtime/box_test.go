@@ -220,6 +220,7 @@ func (b *box) exec(args ...string) (Exit, string) {
 	}
 	defer p.Close()
 	e := await(b.t, exits)
+	defer out.r.Close()
 	return e, out.text()
 }
 

@@ -3,6 +3,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,49 +89,31 @@ func (v victim) life(rt *Runtime, id string) error {
 	return c.Delete(ctx)
 }
 
-// runVictim runs v under a spawner of its own and returns when both are gone,
-// or, when the spawner has something to stay for, the server alone.
-func runVictim(t *testing.T, v victim) *exec.Cmd {
+// runVictim runs v under a spawner of its own and returns the spawner's pid
+// when the server is dead. The spawner leaves by itself once nothing that it
+// started lives, which is checked when the test is over.
+func runVictim(t *testing.T, v victim) (spawner int) {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready, server, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ready.Close()
-	cmd := exec.Command("/proc/self/exe")
+	var failure bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Env = append(os.Environ(), victimEnv+"="+string(data))
-	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = []*os.File{server}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	cmd.Stdout = &failure
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	if failure.Len() > 0 || ctx.Err() != nil {
+		t.Fatalf("server: %v: %s", err, &failure)
 	}
-	server.Close()
-	// The server never closes its end of the pipe but by its death.
-	ready.SetReadDeadline(time.Now().Add(patience))
-	var b [1024]byte
-	n, err := ready.Read(b[:])
-	if n > 0 {
-		t.Fatalf("server: %s", b[:n])
-	}
-	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("the server did not end")
-	}
+	spawner = spawnerPid(t, v.Root)
 	t.Cleanup(func() {
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
-		select {
-		case <-done:
-		case <-time.After(patience):
-			t.Error("the spawner did not leave")
-			cmd.Process.Kill()
-			<-done
-		}
+		eventually(t, "the end of the spawner", func() bool { return !alive(spawner) })
 	})
-	return cmd
+	return spawner
 }
 
 // crashWorld makes the bundles for victims.
@@ -224,8 +207,9 @@ func TestReclaimTellsTheExit(t *testing.T) {
 func TestReclaimWithoutSpawner(t *testing.T) {
 	p, v := crashWorld(t, []string{"one", "two"}, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "60"} })
 	v.Until = "started"
-	cmd := runVictim(t, v)
-	cmd.Process.Kill()
+	if err := syscall.Kill(runVictim(t, v), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 	if e, found := p.reclaim(t, "one"); !found || e.Status != 137 {
 		t.Errorf("got %+v, %v", e, found)
 	}

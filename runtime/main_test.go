@@ -3,10 +3,9 @@
 package runtime
 
 import (
+	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 			err = v.run()
 		}
 		if err != nil {
-			fmt.Fprintln(os.NewFile(3, "ready"), err)
+			fmt.Println(err)
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -105,8 +104,15 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-var _ = errors.Is
-var _ = io.EOF
+// spawnerPid reads who serves the slot file of an instance.
+func spawnerPid(t testing.TB, root string) int {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, "slots"))
+	if err != nil || len(data) < 24 {
+		t.Fatalf("read slots: %d bytes, %v", len(data), err)
+	}
+	return int(binary.LittleEndian.Uint32(data[20:]))
+}
 
 func serve(root string, step func(string)) (*Runtime, error) {
 	rt, _, _, err := newRuntime(root, step)
