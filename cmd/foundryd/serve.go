@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	goruntime "runtime"
 	"runtime/debug"
 	"syscall"
@@ -106,6 +107,10 @@ func (s *server) listen() error {
 	s.service.Register(s.ttrpc)
 	if s.control, err = shim.Listen(controlSocket(s.flags.root)); err != nil {
 		return err
+	}
+	// containerd's socket_dir need not exist.
+	if err := os.MkdirAll(filepath.Dir(s.flags.socket), 0o700); err != nil {
+		return fmt.Errorf("start server: %w", err)
 	}
 	l, err := shim.Listen(s.flags.socket)
 	if err != nil {
