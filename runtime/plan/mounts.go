@@ -45,6 +45,7 @@ func (b *builder) mounts() {
 		dest := inRoot(m.Destination)
 		switch {
 		case oci.IsBind(m):
+			o.rec = o.rec || m.Type == "rbind"
 			b.bind(at, Step{S: [4]string{1: b.hostPath(m.Source), 2: dest}}, o)
 		case m.Type == "cgroup":
 			b.cgroup(at, m, o)

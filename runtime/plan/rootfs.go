@@ -4,16 +4,12 @@ package plan
 
 import (
 	"fmt"
-	"path"
 	"strings"
 
 	"foundry/runtime/oci"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// dataLimit is what mount(2) copies of its data argument, with the final NUL.
-const dataLimit = 4096
 
 // hostOptions are the option words of a Create request that are flags of
 // mount(2); the others are data. They are fewer than those of a spec.
@@ -51,7 +47,7 @@ func (b *builder) mountRootfs() {
 			return
 		}
 		if inRoot(m.Target) == "/" {
-			b.mountHost(at, m)
+			b.mountHost(m)
 		}
 	}
 }
@@ -104,9 +100,10 @@ func withoutInternal(options []string) []string {
 	return kept
 }
 
-// mountHost mounts with mount(2), which takes flags of a bind mount and
-// propagation in calls of their own.
-func (b *builder) mountHost(at string, m Mount) {
+// mountHost mounts with mount(2). The stage knows its two peculiarities: a bind
+// takes other flags in a second call, and lower directories that are too many
+// for one page of data are named from the directory that they share.
+func (b *builder) mountHost(m Mount) {
 	var flags uint64
 	var data []string
 	for _, o := range withoutInternal(m.Options) {
@@ -119,73 +116,14 @@ func (b *builder) mountHost(at string, m Mount) {
 			flags |= known.flag
 		}
 	}
-	propagation := flags & msPropagation
 	rec := flags & msRec
+	propagation := flags & msPropagation
 	flags &^= msPropagation
 	if flags&msBind == 0 {
 		flags &^= msRec
 	}
-
-	target := b.facts.Rootfs
-	dir, data := fitData(m.Type, data)
-	text := strings.Join(data, ",")
-	if len(text) >= dataLimit {
-		b.fail(invalid(at+".options", "%d bytes are more than the kernel takes; the image needs fewer layers", len(text)))
-		return
-	}
-	if dir != "" {
-		b.add(Step{Op: OpChdir, S: [4]string{dir}})
-	}
-	b.add(Step{Op: OpMountHost, A: flags, S: [4]string{m.Type, m.Source, target, text}})
-	if dir != "" {
-		b.add(Step{Op: OpChdir, S: [4]string{"/"}})
-	}
-	if flags&msBind != 0 && flags&^(msBind|msRec) != 0 {
-		b.add(Step{Op: OpMountHost, A: flags&^msRec | msRemount, S: [4]string{2: target}})
-	}
+	b.add(Step{Op: OpMountHost, A: flags, S: [4]string{m.Type, m.Source, b.facts.Rootfs, strings.Join(data, ",")}})
 	if propagation != 0 {
-		b.add(Step{Op: OpMountHost, A: propagation | rec, S: [4]string{2: target}})
+		b.add(Step{Op: OpMountHost, A: propagation | rec, S: [4]string{2: b.facts.Rootfs}})
 	}
-}
-
-// fitData shortens the options of an overlay that are too long for the kernel:
-// with the layers' common directory as working directory, each layer is named
-// by what is left of its path.
-func fitData(kind string, data []string) (dir string, out []string) {
-	if kind != "overlay" || len(strings.Join(data, ",")) < dataLimit {
-		return "", data
-	}
-	for i, o := range data {
-		list, found := strings.CutPrefix(o, "lowerdir=")
-		if !found {
-			continue
-		}
-		layers := strings.Split(list, ":")
-		dir := commonDir(layers)
-		if dir == "" {
-			return "", data
-		}
-		for n := range layers {
-			layers[n] = strings.TrimPrefix(layers[n], dir+"/")
-		}
-		out = append([]string{}, data...)
-		out[i] = "lowerdir=" + strings.Join(layers, ":")
-		return dir, out
-	}
-	return "", data
-}
-
-// commonDir returns the longest directory that all paths are below, or "" when
-// that is the root or they are not absolute.
-func commonDir(paths []string) string {
-	dir := path.Dir(paths[0])
-	for _, p := range paths {
-		for dir != "/" && dir != "." && !strings.HasPrefix(p, dir+"/") {
-			dir = path.Dir(dir)
-		}
-	}
-	if dir == "." {
-		return ""
-	}
-	return strings.TrimSuffix(dir, "/")
 }

@@ -10,7 +10,11 @@ type Op uint16
 // The operands of each op, by field of [Step]. "in root" means: resolved with
 // openat2(RESOLVE_IN_ROOT) below the container's root, so that no symbolic
 // link of the image can lead outside; "host" means an absolute path as the
-// server sees it.
+// server sees it. Before OpRoot, in a process that joined a container, the root
+// is the one of its mount namespace. Missing mount points, and directories on
+// the way to them, to nodes and to links, are made: 0755, or a file where the
+// source of a bind is none; a tmpfs without a mode takes that of a directory
+// that was there.
 const (
 	OpEnd           Op = iota // never encoded
 	OpSetns                   // FD namespace or pidfd; A CLONE_NEW* mask
@@ -20,13 +24,13 @@ const (
 	OpOOMScore                // A value (signed) for /proc/self/oom_score_adj
 	OpKeyring                 // S0 name of a new session keyring
 	OpSetsid                  // new session
-	OpDup                     // FD becomes descriptor number A (0, 1, 2)
+	OpDup                     // FD becomes descriptor number A (0, 1, 2; a helper's go on from 3)
 	OpNull                    // descriptor number A becomes /dev/null of the host
 	OpTTY                     // pty from in-root dev/pts/ptmx: slave becomes 0, 1, 2 and the controlling terminal; A uid<<32|gid of the slave, B rows<<16|cols; FlagConsole: bind the slave on in-root /dev/console
 	OpPropagate               // mount(NULL, "/", NULL, A)
-	OpMountHost               // mount(2): S0 type, S1 source, S2 host target, S3 data; A MS_* flags. Only for the mounts of a Create request.
+	OpMountHost               // mount(2): S0 type, S1 source, S2 host target, S3 data; A MS_* flags. Only for the mounts of a Create request. The stage splits a bind with further flags into two calls and shortens lowerdir lists beyond a page.
 	OpRoot                    // S2 host path of the root: opened, bound onto itself (rec), its parent mount made private
-	OpMount                   // fsopen S0, source S1, target in root S2, options S3 (NUL separated, key or key=value); A MOUNT_ATTR_* set; C propagation MS_* or 0
+	OpMount                   // fsopen S0, source S1, target in root S2, options S3 (NUL separated, key or key=value; also the superblock's own: ro, sync, dirsync, lazytime, mand); A MOUNT_ATTR_* set; C propagation MS_* or 0
 	OpBind                    // open_tree clone of host source S1 (or FD) onto in-root S2; A attr set, B attr cleared, C propagation; FlagRec: recursive clone; FlagAttrRec: attributes recursively
 	OpMknod                   // in-root S2; A mode with type, B dev_t as makedev(3) gives, C uid<<32|gid; FlagBindDev: bind host S1 instead when mknod is refused
 	OpSymlink                 // S0 target, in-root S2; an existing file is left
