@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/errdefs"
 
 	"foundry/integration/env"
 )
@@ -208,7 +209,7 @@ func kill(t *testing.T, d *env.Daemon) {
 	if got := env.Wait(t, task.Exit).ExitCode(); got != 42 {
 		t.Errorf("exit after SIGTERM: got %d, want 42", got)
 	}
-	if err := task.Kill(d.Context(t), syscall.SIGTERM); err == nil || !strings.Contains(err.Error(), "not found") {
+	if err := task.Kill(d.Context(t), syscall.SIGTERM); !errdefs.IsNotFound(err) {
 		t.Errorf("kill after exit: got %v, want not found", err)
 	}
 }
