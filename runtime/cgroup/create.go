@@ -171,6 +171,11 @@ func (m *maker) parents(dir string) error {
 	switch err {
 	case nil:
 		m.made = append(m.made, dir)
+		if top := m.cpusets(); top != "" && strings.HasPrefix(dir, top+"/") {
+			// The kernel then fills the cpusets of the containers below by
+			// itself, which is cheaper than two writes. Failing costs only time.
+			_ = writeFile(dir, "cgroup.clone_children", "1")
+		}
 		return m.cpuset(dir, nil)
 	case unix.EEXIST:
 		return nil
@@ -186,52 +191,46 @@ func (m *maker) prepare(dir string) error {
 	return m.cpuset(dir, m.limits)
 }
 
+// cpusets is where the v1 cpuset hierarchy is mounted, or empty.
+func (m *maker) cpusets() string {
+	if n := m.g.info.find("cpuset"); n >= 0 && !m.g.info.Unified {
+		return m.g.info.Hierarchies[n].Mountpoint
+	}
+	return ""
+}
+
 // cpuset gives a v1 cpuset group the processors and memory nodes of its
 // parent where limits do not: it starts without any, and then nobody can
-// enter. A parent may have been made by somebody who left it so.
+// enter.
 func (m *maker) cpuset(dir string, limits []setting) error {
-	root := m.g.info.find("cpuset")
-	if m.g.info.Unified || root < 0 || !strings.HasPrefix(dir, m.g.info.Hierarchies[root].Mountpoint+"/") {
+	top := m.cpusets()
+	if top == "" || !strings.HasPrefix(dir, top+"/") {
 		return nil
 	}
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		given := slices.ContainsFunc(limits, func(s setting) bool { return s.file == file })
-		if given && path.Dir(dir) == m.g.info.Hierarchies[root].Mountpoint {
-			continue
+		from := dir
+		if slices.ContainsFunc(limits, func(s setting) bool { return s.file == file }) {
+			from = path.Dir(dir) // the limit comes later and must be within the parent's
 		}
-		value, err := inherit(path.Dir(dir), file, m.g.info.Hierarchies[root].Mountpoint)
-		if err != nil {
-			return fmt.Errorf("initialise %s/%s: %w", dir, file, err)
-		}
-		if given {
-			continue
-		}
-		if err := fill(dir, file, value); err != nil {
-			return fmt.Errorf("initialise %s/%s: %w", dir, file, err)
+		if _, err := inherit(from, file, top); err != nil {
+			return fmt.Errorf("initialise %s/%s: %w", from, file, err)
 		}
 	}
 	return nil
 }
 
-// inherit reads a cpuset file of dir, filling it from above when it is empty.
-func inherit(dir, file, root string) (string, error) {
+// inherit reads a cpuset file of dir, filling it from above when it is empty,
+// also in parents that somebody else left so.
+func inherit(dir, file, top string) (string, error) {
 	value, err := readFile(dir, file)
 	value = strings.TrimSpace(value)
-	if err != nil || value != "" || dir == root {
+	if err != nil || value != "" || dir == top {
 		return value, err
 	}
-	if value, err = inherit(path.Dir(dir), file, root); err != nil {
+	if value, err = inherit(path.Dir(dir), file, top); err != nil {
 		return "", err
 	}
-	return value, fill(dir, file, value)
-}
-
-func fill(dir, file, value string) error {
-	old, err := readFile(dir, file)
-	if err != nil || strings.TrimSpace(old) != "" {
-		return err
-	}
-	return writeFile(dir, file, value)
+	return value, writeFile(dir, file, value)
 }
 
 // enable makes every controller of the root available in the v2 group, by
