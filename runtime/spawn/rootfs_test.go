@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func makeRootfs(t testing.TB) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "true", "sleep", "cat", "ls", "mount", "ps", "id", "stty", "kill", "readlink", "tty"} {
+	for _, name := range []string{"sh", "true", "sleep", "cat", "ls", "mount", "ps", "id", "stty", "kill", "grep", "tr", "cut", "readlink", "tty"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +92,18 @@ func (w *world) output(p *plan.Plan, target *os.File) (string, Exit) {
 		w.t.Fatal(err)
 	}
 	defer r.Close()
+	proc := w.spawn(p, filesOf(p, out, target)...)
+	out.Close()
+	w.run(proc)
+	text, err := io.ReadAll(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text)), w.exit(proc)
+}
+
+// filesOf are the descriptors of p: output for both streams, target for execs.
+func filesOf(p *plan.Plan, out, target *os.File) []*os.File {
 	files := make([]*os.File, len(p.Files))
 	for i, f := range p.Files {
 		switch f.Kind {
@@ -100,14 +113,22 @@ func (w *world) output(p *plan.Plan, target *os.File) (string, Exit) {
 			files[i] = target
 		}
 	}
-	proc := w.spawn(p, files...)
-	out.Close()
-	w.run(proc)
-	text, err := io.ReadAll(r)
-	if err != nil {
+	return files
+}
+
+// enter starts p in the container of init.
+func (w *world) enter(p *plan.Plan, init *Process) *Process {
+	w.t.Helper()
+	return w.spawn(p, filesOf(p, nil, init.Pidfd)...)
+}
+
+// begin lets go proc, which waits to be started.
+func (w *world) begin(proc *Process) {
+	w.t.Helper()
+	if err := proc.Go(); err != nil {
 		w.t.Fatal(err)
 	}
-	return strings.TrimSpace(string(text)), w.exit(proc)
+	w.reach(proc, PointExec)
 }
 
 // run lets proc go on until its program runs.
@@ -126,3 +147,5 @@ func (w *world) run(proc *Process) {
 		}
 	}
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
