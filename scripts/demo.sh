@@ -9,10 +9,12 @@ dir=$(mktemp -d /tmp/foundry-demo.XXXXXX)
 runtime=io.containerd.foundry.v1
 image=foundry.test/busybox:latest
 export PATH=$PWD/bin:$tools:$PATH FOUNDRY_ROOT=$dir/f CONTAINERD_ADDRESS=$dir/c.sock CONTAINERD_NAMESPACE=demo
+export CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 # of cgroup v1, with every ctr
 
-say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+bold='' plain=''
+[ ! -t 1 ] || { bold=$(printf '\033[1m') plain=$(printf '\033[0m'); }
+say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
-# run CTR-OPTIONS... : these machines may not raise limits, and ctr's default spec raises them
 run() { show ctr run -d --runtime $runtime "$@"; }
 
 servers() { cat "$dir"/f/*/server 2>/dev/null | sed -n 's/^\(pid\|spawner\)=//p'; }
@@ -69,7 +71,9 @@ show ctr tasks exec --exec-id hello one sh -c 'echo hello from $(hostname), pid 
 
 say "a container with a terminal"
 printf '$ ctr run -t --rm --runtime %s %s term sh -c "tty; stty size"\n' $runtime $image
-script -qefc "stty rows 30 cols 100; ctr run -t --rm --runtime $runtime $image term sh -c 'tty; stty size'" /dev/null </dev/null
+mkfifo "$dir/keys"
+exec 9<>"$dir/keys" # a keyboard on which nobody types
+script -qefc "stty rows 30 cols 100; ctr run -t --rm --runtime $runtime $image term sh -c 'tty; stty size'" /dev/null <&9
 
 say "pause and resume"
 show ctr tasks pause two
