@@ -42,7 +42,8 @@ func main() {
 }
 
 // outside builds what needs the module cache, then starts this program again in
-// new mount and network namespaces.
+// new mount, network and pid namespaces: whatever the suite leaves running ends
+// with this run.
 func outside(c suiteConfig) error {
 	if _, err := buildSuite(c.cache); err != nil {
 		return err
@@ -50,7 +51,7 @@ func outside(c suiteConfig) error {
 	cmd := exec.Command("/proc/self/exe", append([]string{"-inside"}, os.Args[1:]...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	return cmd.Run()
@@ -63,6 +64,9 @@ var hidden = []string{"/run", "/var/lib", "/tmp"}
 func insideNamespaces(c suiteConfig) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount proc: %w", err)
 	}
 	suite := filepath.Join(c.cache, suiteBinary)
 	for _, dir := range hidden {
