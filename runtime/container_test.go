@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"foundry/runtime/journal"
 )
 
 func TestLife(t *testing.T) {
@@ -345,6 +348,109 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+func TestOOM(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec("oom", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+	limit := int64(8 << 20)
+	spec.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit}
+	b := w.create("oom", spec)
+	if err := b.Start(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if e := b.wait(); e.Status != 137 {
+		t.Errorf("got %+v, want killed", e)
+	}
+	if n, err := b.OOMKills(); err != nil || n != 1 {
+		t.Errorf("got %d OOM kills, %v; want 1", n, err)
+	}
+	select {
+	case id := <-w.ooms:
+		if id != "oom" {
+			t.Errorf("told of %q", id)
+		}
+	case <-time.After(patience):
+		t.Error("nobody was told")
+	}
+}
+
+func TestExecsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	b := w.start("execs", "sleep", "60")
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			exits := make(chan Exit, 1)
+			p, err := b.Exec(ctx(t), ExecConfig{ID: "e", Process: process("sh", "-c", fmt.Sprint("exit ", i)), OnExit: func(e Exit) { exits <- e }})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer p.Close()
+			if e := await(t, exits); e.Status != i || e.Pid != p.Pid() {
+				t.Errorf("got %+v, want status %d of %d", e, i, p.Pid())
+			}
+		})
+	}
+	wg.Wait()
+	if pids, err := b.Pids(); err != nil || len(pids) != 1 {
+		t.Errorf("got pids %v, %v; want init's alone", pids, err)
+	}
+}
+
+// A request that is given up while a hook runs leaves nothing, the hook not
+// either.
+func TestCancelledCreate(t *testing.T) {
+	w := newWorld(t)
+	begun := filepath.Join(t.TempDir(), "begun")
+	spec := w.spec("cancelled", "true")
+	spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{hook(t, "echo $$ >"+begun+"; exec sleep 60")}}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("the client went away")
+	go func() {
+		eventually(t, "the hook", func() bool { data, _ := os.ReadFile(begun); return len(data) > 0 })
+		cancel(gone)
+	}()
+	_, err := w.Create(ctx, CreateConfig{Namespace: "test", ID: "cancelled", Bundle: w.bundle("cancelled", spec), Rootfs: w.rootfs()})
+	if !errors.Is(err, gone) {
+		t.Errorf("got %v, want the cause of the cancellation", err)
+	}
+	if left := w.traces(t); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// The cgroup of another is neither used nor emptied nor removed, be it by the
+// failed Create or by a delete after it.
+func TestForeignCgroup(t *testing.T) {
+	w := newWorld(t)
+	b := w.start("owner", "sleep", "60")
+	spec := w.spec("guest", "true")
+	spec.Linux.CgroupsPath = w.group + "/owner"
+	_, err := w.tryCreate("guest", spec)
+	if err == nil || !strings.Contains(err.Error(), "/owner") || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("got %v", err)
+	}
+	dir, err := journal.Dir(w.root, "test", "guest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Create(dir) // as of a server that died just there
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(j.Append(journal.Entry{Kind: journal.Opened, ID: "guest"}),
+		j.Append(journal.Entry{Kind: journal.Cgroup, Path: w.group + "/owner"}), j.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Reclaim(t.Context(), ReclaimConfig{Root: w.root, Namespace: "test", ID: "guest", Bundle: w.dir}); err != nil {
+		t.Error(err)
+	}
+	if pids, err := b.Pids(); err != nil || !slices.Equal(pids, []int{b.Pid()}) {
+		t.Errorf("the owner: got pids %v, %v", pids, err)
+	}
+}
+
 // What a hook writes goes to a file that the test reads.
 func hook(t testing.TB, text string) specs.Hook {
 	t.Helper()
@@ -490,6 +596,7 @@ func TestHelper(t *testing.T) {
 // With no mount namespace the container's root is mounted on the host.
 func TestMountsOnTheHostAreUndone(t *testing.T) {
 	w := newWorld(t)
+	// The spec is refused today; whoever allows it has the undoing tested.
 	spec := w.spec("hostmnt", "sleep", "60")
 	spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.MountNamespace })
 	spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths = nil, nil

@@ -19,6 +19,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"foundry/runtime/journal"
 	"foundry/runtime/plan"
 )
 
@@ -256,6 +257,18 @@ func TestReclaimOfNothing(t *testing.T) {
 	dir := t.TempDir()
 	if _, found, err := Reclaim(t.Context(), ReclaimConfig{Root: dir, Namespace: "test", ID: "x", Bundle: dir}); found || err != nil {
 		t.Errorf("got %v, %v", found, err)
+	}
+	empty, err := journal.Dir(dir, "test", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Create(empty) // the server died before its first line
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	if _, found, err := Reclaim(t.Context(), ReclaimConfig{Root: dir, Namespace: "test", ID: "x", Bundle: dir}); !found || err != nil {
+		t.Errorf("empty journal: got %v, %v", found, err)
 	}
 	if _, found, err := Reclaim(t.Context(), ReclaimConfig{Namespace: "test", ID: "x", Bundle: dir}); found || err != nil {
 		t.Errorf("no pointer: got %v, %v", found, err)

@@ -107,3 +107,17 @@ func (h *helperGroup) open(r *Runtime) (*cgroup.Group, error) {
 	h.group = g
 	return g, nil
 }
+
+func (h *helperGroup) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.group == nil {
+		return nil
+	}
+	if pids, err := h.group.Pids(); err != nil || len(pids) > 0 {
+		return err
+	}
+	err := h.group.Remove()
+	h.group = nil
+	return err
+}

@@ -60,12 +60,13 @@ func attach(root string) (conn, slots *os.File, spawner *exec.Cmd, err error) {
 }
 
 // newRuntime is a runtime with a spawner of its own.
-func newRuntime(root string, step func(string)) (*Runtime, *spawn.Client, *exec.Cmd, error) {
-	conn, slots, spawner, err := attach(root)
+func newRuntime(cfg Config) (*Runtime, *spawn.Client, *exec.Cmd, error) {
+	conn, slots, spawner, err := attach(cfg.Root)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	rt, err := New(Config{Root: root, Slots: slots.Name(), step: step})
+	cfg.Slots = slots.Name()
+	rt, err := New(cfg)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -81,12 +82,16 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	requireRoot(t)
 	w := &world{t: t, place: newPlace(t), image: image(t)}
-	rt, client, spawner, err := newRuntime(w.root, nil)
+	w.ooms = make(chan string, 8)
+	rt, client, spawner, err := newRuntime(Config{Root: w.root, OnOOM: func(_, id string) { w.ooms <- id }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Runtime = rt
 	t.Cleanup(func() {
+		if err := rt.Close(); err != nil {
+			t.Error(err)
+		}
 		client.Close()
 		done := make(chan error, 1)
 		go func() { done <- spawner.Wait() }()
@@ -115,6 +120,6 @@ func spawnerPid(t testing.TB, root string) int {
 }
 
 func serve(root string, step func(string)) (*Runtime, error) {
-	rt, _, _, err := newRuntime(root, step)
+	rt, _, _, err := newRuntime(Config{Root: root, step: step})
 	return rt, err
 }

@@ -29,6 +29,17 @@ func (o *oomWatch) open() (*cgroup.Watcher, error) {
 	return w, nil
 }
 
+func (o *oomWatch) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.watcher == nil {
+		return nil
+	}
+	err := o.watcher.Close()
+	o.watcher = nil
+	return err
+}
+
 // watchOOM tells OnOOM of the container's out-of-memory kills until it is deleted.
 func (c *Container) watchOOM() error {
 	tell := c.rt.cfg.OnOOM

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,9 @@ type ReclaimConfig struct {
 	Root          string
 	Namespace, ID string
 	Bundle        string
+	// Log gets what keeps nothing from being cleaned up: poststop hooks that
+	// fail, a journal that is damaged. Nil is silence.
+	Log *slog.Logger
 }
 
 // Reclaim undoes from files alone what a server that died, or never knew the
@@ -72,16 +76,18 @@ func reclaim(ctx context.Context, cfg ReclaimConfig) (Exit, bool, error) {
 		return unknown, false, err
 	}
 	defer j.Close()
+	w := &wreck{cfg: cfg, journal: j}
 	// A damaged journal is used as far as it can be read, and then goes.
 	entries, damage := j.Entries()
-	w := &wreck{cfg: cfg, record: journal.Fold(entries), journal: j}
+	w.warn("read the journal", damage)
+	w.record = journal.Fold(entries)
 	w.undo.pushLast("remove journal", func(context.Context) error { return j.Remove() })
 	w.undo.push("remove cgroup", w.removeCgroup)
 	w.undo.push("unmount", w.unmount)
 	w.undo.push("run poststop hooks", w.poststop)
 	w.undo.push("kill", w.kill)
 	err = w.undo.unwind(ctx)
-	return w.exit(unknown), true, errors.Join(damage, w.hooks, err)
+	return w.exit(unknown), true, err
 }
 
 // instanceOf reads the pointer that start left in the bundle.
@@ -104,7 +110,12 @@ type wreck struct {
 	journal *journal.Journal
 	undo    undoStack
 	group   *cgroup.Group // nil before openGroup
-	hooks   error         // what went wrong with the poststop hooks: it stops nothing
+}
+
+func (w *wreck) warn(what string, err error) {
+	if err != nil && w.cfg.Log != nil {
+		w.cfg.Log.Warn(what, "namespace", w.cfg.Namespace, "id", w.cfg.ID, "err", err)
+	}
 }
 
 // openGroup returns the container's cgroup; nil when none was begun.
@@ -165,7 +176,7 @@ func (w *wreck) unmount(context.Context) error {
 }
 
 // poststop runs the poststop hooks if the server did not. One that fails is
-// reported but keeps nothing from being cleaned up.
+// logged and keeps nothing from being cleaned up.
 func (w *wreck) poststop(ctx context.Context) error {
 	if w.record.Poststop || !w.record.Spawned {
 		return nil
@@ -175,14 +186,14 @@ func (w *wreck) poststop(ctx context.Context) error {
 		return nil // the bundle is gone, and with it the hooks
 	}
 	if err != nil {
-		w.hooks = fmt.Errorf("run poststop hooks: %w", err)
+		w.warn("run poststop hooks", err)
 		return nil
 	}
 	if spec.Hooks == nil || hasCreateHooks(spec) && !w.record.Hooks {
 		return nil
 	}
 	state := hookState(spec, w.cfg.ID, w.cfg.Bundle, specs.StateStopped, 0)
-	w.hooks = hookList{"poststop", spec.Hooks.Poststop, state}.run(ctx, runDirectly, true)
+	w.warn("run poststop hooks", hookList{"poststop", spec.Hooks.Poststop, state}.run(ctx, runDirectly, true))
 	return w.journal.Append(journal.Entry{Kind: journal.Poststop})
 }
 

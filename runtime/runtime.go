@@ -5,6 +5,7 @@ package runtime
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -79,6 +80,10 @@ func New(cfg Config) (*Runtime, error) {
 // Connect gives the Runtime its spawner. It comes after New because the
 // client of the spawner wants [Runtime.HandleExit] when it is made.
 func (r *Runtime) Connect(c *spawn.Client) { r.spawner.Store(c) }
+
+// Close gives up what the Runtime holds for all containers. The containers live
+// on; so does the helpers' cgroup while a helper is in it.
+func (r *Runtime) Close() error { return errors.Join(r.oom.close(), r.helpers.close()) }
 
 // HandleExit takes an exit from the spawner's client; it does not block.
 func (r *Runtime) HandleExit(e spawn.Exit) {
