@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -345,8 +346,9 @@ func processesOf(group string) []string {
 	var found []string
 	for _, f := range files {
 		data, err := os.ReadFile(f)
-		if err == nil && strings.Contains(string(data), ":"+group+"/") {
-			found = append(found, "process "+filepath.Base(filepath.Dir(f)))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err == nil && strings.Contains(string(data), ":"+group+"/") && alive(pid) {
+			found = append(found, fmt.Sprint("process ", pid))
 		}
 	}
 	return found
