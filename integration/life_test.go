@@ -22,10 +22,7 @@ import (
 // person at a terminal would.
 func TestLife(t *testing.T) {
 	d := env.Containerd(t, env.Config{})
-	stories := []struct {
-		name string
-		tell func(*testing.T, *env.Daemon)
-	}{
+	for _, s := range []story{
 		{"ExitCodes", exitCodes},
 		{"OutputIsWhole", outputIsWhole},
 		{"Stdin", stdin},
@@ -40,12 +37,8 @@ func TestLife(t *testing.T) {
 		{"Pause", pause},
 		{"Pids", pids},
 		{"TwentyAtOnce", twentyAtOnce},
-	}
-	for _, s := range stories {
-		t.Run(s.name, func(t *testing.T) {
-			t.Cleanup(func() { d.CheckLeaks(t) }) // after the containers' own
-			s.tell(t, d)
-		})
+	} {
+		s.run(t, d)
 	}
 	if env.Runtime() == "io.containerd.foundry.v1" {
 		if got := len(d.Servers()); got != 1 {

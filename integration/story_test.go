@@ -51,3 +51,16 @@ func runsTo(ctx context.Context, c client.Container, want uint32) error {
 	}
 	return nil
 }
+
+// story is a test on a daemon that it shares with others.
+type story struct {
+	name string
+	tell func(*testing.T, *env.Daemon)
+}
+
+func (s story) run(t *testing.T, d *env.Daemon) {
+	t.Run(s.name, func(t *testing.T) {
+		t.Cleanup(func() { d.CheckLeaks(t) }) // after the containers' own
+		s.tell(t, d)
+	})
+}

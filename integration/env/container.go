@@ -32,21 +32,27 @@ type ContainerConfig struct {
 // end of the test.
 func (d *Daemon) Container(t testing.TB, cfg ContainerConfig) client.Container {
 	t.Helper()
-	ctx := d.Context(t)
-	id := cmp.Or(cfg.ID, "c"+strings.ToLower(rand.Text()[:12]))
-	args := cfg.Args
+	cfg.ID = cmp.Or(cfg.ID, newID("c"))
+	c, err := d.NewContainer(d.Context(t), cfg)
+	if err != nil {
+		t.Fatalf("new container: %v", err)
+	}
+	t.Cleanup(func() { d.discard(t, cfg.ID) })
+	return c
+}
+
+func newID(kind string) string { return kind + strings.ToLower(rand.Text()[:12]) }
+
+// NewContainer is Container for those who delete it themselves.
+func (d *Daemon) NewContainer(ctx context.Context, cfg ContainerConfig) (client.Container, error) {
+	id, args := cmp.Or(cfg.ID, newID("c")), cfg.Args
 	if len(args) == 0 {
 		args = []string{"/bin/sh"}
 	}
 	opts := append([]oci.SpecOpts{oci.WithDefaultSpec(), oci.WithDefaultUnixDevices, oci.WithImageConfig(d.Image),
 		oci.WithProcessArgs(args...), withinOurRights}, cfg.Opts...)
-	c, err := d.Client.NewContainer(ctx, id, client.WithNewSnapshot(id, d.Image), client.WithNewSpec(opts...),
+	return d.Client.NewContainer(ctx, id, client.WithNewSnapshot(id, d.Image), client.WithNewSpec(opts...),
 		client.WithRuntime(cmp.Or(cfg.Runtime, Runtime()), nil))
-	if err != nil {
-		t.Fatalf("new container: %v", err)
-	}
-	t.Cleanup(func() { d.discard(t, id) })
-	return c
 }
 
 // discard removes a container and its task by name, because a restarted
@@ -157,7 +163,7 @@ func (d *Daemon) TryExec(ctx context.Context, task client.Task, args ...string) 
 	process := *spec.Process
 	process.Args, process.Terminal = args, false
 	out, errs := &Output{}, &Output{}
-	id := "e" + strings.ToLower(rand.Text()[:12])
+	id := newID("e")
 	p, err := task.Exec(ctx, id, &process, cio.NewCreator(cio.WithStreams(nil, out, errs), cio.WithFIFODir(d.Dir+"/io")))
 	if err != nil {
 		return Result{}, err

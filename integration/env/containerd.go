@@ -62,7 +62,7 @@ func Containerd(t testing.TB, cfg Config) *Daemon {
 	t.Cleanup(func() { d.remove(t) })
 	d.Start(t)
 	if !cfg.NoImage {
-		d.Image = d.importImage(t)
+		d.Image = d.ImportImage(t)
 	}
 	return d
 }
@@ -80,6 +80,16 @@ address = "%[1]s/c.sock.ttrpc"
 socket_dir = "%[1]s/s"
 %[2]s
 `, d.Dir, d.cfg.TOML)
+}
+
+// Elsewhere is the same daemon seen from another of its containerd namespaces,
+// which has nothing but the image. What is left there is found as usual.
+func (d *Daemon) Elsewhere(t testing.TB, suffix string) *Daemon {
+	t.Helper()
+	other := *d
+	other.Namespace += suffix
+	other.Image = other.ImportImage(t)
+	return &other
 }
 
 // Start starts the daemon after a Stop or Kill, with the same directories.

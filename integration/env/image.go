@@ -102,8 +102,8 @@ func mustJSON(v any) []byte {
 	return b
 }
 
-// importImage gives the daemon the busybox image, unpacked.
-func (d *Daemon) importImage(t testing.TB) client.Image {
+// ImportImage gives the daemon's namespace the busybox image, unpacked.
+func (d *Daemon) ImportImage(t testing.TB) client.Image {
 	t.Helper()
 	var archive bytes.Buffer
 	if err := BusyboxImage(&archive, ImageName); err != nil {

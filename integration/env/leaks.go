@@ -3,13 +3,13 @@
 package env
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -43,7 +43,7 @@ func (d *Daemon) Servers() []Server {
 				s.Address = value
 			}
 		}
-		if s.Pid > 1 && syscall.Kill(s.Pid, 0) == nil {
+		if s.Pid > 1 && Alive(s.Pid) {
 			out = append(out, s)
 		}
 	}
@@ -61,10 +61,21 @@ func FDs(pid int) int {
 	return len(names)
 }
 
-// Threads counts the threads of a process.
-func Threads(pid int) int {
-	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
-	return len(names)
+// Alive says whether a process runs. One that has ended and waits for a parent
+// to take notice does not.
+func Alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	after := b[bytes.LastIndexByte(b, ')')+1:]
+	return len(after) > 1 && after[1] != 'Z' && after[1] != 'X'
+}
+
+// Children lists the child processes of a process.
+func Children(pid int) []string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	return strings.Fields(string(b))
 }
 
 // Leaks describes what of this daemon's containers is still there: processes,
@@ -173,7 +184,7 @@ func (d *Daemon) mounts() []string {
 func (d *Daemon) cgroups() []string {
 	var out []string
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		found, _ := filepath.Glob(pattern + d.Namespace + "/*")
+		found, _ := filepath.Glob(pattern + d.Namespace + "*/*")
 		for _, f := range found {
 			if fi, err := os.Stat(f); err == nil && fi.IsDir() {
 				out = append(out, f)
