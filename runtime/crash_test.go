@@ -3,11 +3,11 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +21,7 @@ import (
 
 	"foundry/runtime/journal"
 	"foundry/runtime/plan"
+	"foundry/runtime/spawn"
 )
 
 // victim is what a server that is to be killed does; it crosses to the
@@ -36,19 +37,34 @@ type victim struct {
 	Until string
 }
 
-const victimEnv = "FOUNDRY_RUNTIME_TEST_VICTIM"
+const (
+	roleEnv   = "FOUNDRY_RUNTIME_TEST_ROLE"
+	victimEnv = "FOUNDRY_RUNTIME_TEST_VICTIM"
+)
 
-// run is the life of the server in the subprocess. It ends in SIGKILL, or in
-// having written the steps that it passed.
-func (v victim) run() error {
+// boot makes this process the spawner of v's server.
+func (v victim) boot(ready *os.File) error {
+	if err := os.Setenv(roleEnv, "serve"); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return spawn.Boot(spawn.BootConfig{Slots: filepath.Join(v.Root, "slots"), Server: []string{self}, Ready: ready})
+}
+
+// serve is the life of the server. It ends in SIGKILL, or in having written
+// the steps that it passed.
+func (v victim) serve(conn, slots *os.File) error {
 	var steps []string
-	rt, err := serve(v.Root, func(name string) {
+	rt, _, err := connect(Config{Root: v.Root, step: func(name string) {
 		steps = append(steps, name)
 		if len(steps) == v.KillAt {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
-	})
+	}}, conn, slots)
 	if err != nil {
 		return err
 	}
@@ -90,31 +106,42 @@ func (v victim) life(rt *Runtime, id string) error {
 	return c.Delete(ctx)
 }
 
-// runVictim runs v under a spawner of its own and returns the spawner's pid
-// when the server is dead. The spawner leaves by itself once nothing that it
-// started lives, which is checked when the test is over.
-func runVictim(t *testing.T, v victim) (spawner int) {
+// runVictim runs v under a spawner of its own and returns the spawner when the
+// server is dead. The spawner leaves by itself once nothing that it started
+// lives; the end of the test waits for that.
+func runVictim(t *testing.T, v victim) (spawner *os.Process) {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var failure bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Env = append(os.Environ(), victimEnv+"="+string(data))
-	cmd.Stdout = &failure
-	cmd.WaitDelay = time.Second
-	err = cmd.Run()
-	if failure.Len() > 0 || ctx.Err() != nil {
-		t.Fatalf("server: %v: %s", err, &failure)
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	spawner = spawnerPid(t, v.Root)
+	defer ready.Close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleEnv+"=boot", victimEnv+"="+string(data))
+	cmd.ExtraFiles = []*os.File{theirs}
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		eventually(t, "the end of the spawner", func() bool { return !alive(spawner) })
+		overdue := time.AfterFunc(patience, func() {
+			t.Error("the spawner did not leave")
+			cmd.Process.Kill()
+		})
+		cmd.Wait() // by a signal in TestReclaimWithoutSpawner
+		overdue.Stop()
 	})
-	return spawner
+	// The server holds its end of the pipe until its death.
+	ready.SetReadDeadline(time.Now().Add(patience))
+	if said, err := io.ReadAll(ready); err != nil || len(said) > 0 {
+		t.Fatalf("server: %q, %v", said, err)
+	}
+	return cmd.Process
 }
 
 // crashWorld makes the bundles for victims.
@@ -208,7 +235,7 @@ func TestReclaimTellsTheExit(t *testing.T) {
 func TestReclaimWithoutSpawner(t *testing.T) {
 	p, v := crashWorld(t, []string{"one", "two"}, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "60"} })
 	v.Until = "started"
-	if err := syscall.Kill(runVictim(t, v), syscall.SIGKILL); err != nil {
+	if err := runVictim(t, v).Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if e, found := p.reclaim(t, "one"); !found || e.Status != 137 {

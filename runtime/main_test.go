@@ -3,7 +3,6 @@
 package runtime
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,20 +16,30 @@ import (
 	"foundry/runtime/spawn"
 )
 
+// TestMain is also the program of the servers that crash_test.go kills.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(victimEnv); text != "" {
-		var v victim
-		err := json.Unmarshal([]byte(text), &v)
-		if err == nil {
-			err = v.run()
-		}
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	role, text := os.Getenv(roleEnv), os.Getenv(victimEnv)
+	if role == "" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	var v victim
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		panic(err)
+	}
+	if role == "boot" {
+		ready := os.NewFile(3, "ready")
+		fmt.Fprintln(ready, v.boot(ready)) // it returns when it failed
+		os.Exit(1)
+	}
+	conn, slots, ready, err := spawn.Inherited()
+	if err == nil {
+		err = v.serve(conn, slots)
+	}
+	if err != nil {
+		fmt.Fprintln(ready, err)
+	}
+	ready.Close() // not before: the test takes it for our death
+	os.Exit(0)
 }
 
 // attach starts a spawner as a child of this process.
@@ -65,17 +74,22 @@ func newRuntime(cfg Config) (*Runtime, *spawn.Client, *exec.Cmd, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	cfg.Slots = slots.Name()
+	rt, client, err := connect(cfg, conn, slots)
+	return rt, client, spawner, err
+}
+
+func connect(cfg Config, conn, slots *os.File) (*Runtime, *spawn.Client, error) {
+	cfg.Slots = filepath.Join(cfg.Root, "slots")
 	rt, err := New(cfg)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	client, err := spawn.NewClient(conn, slots, rt.HandleExit)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	rt.Connect(client)
-	return rt, client, spawner, nil
+	return rt, client, nil
 }
 
 func newWorld(t testing.TB) *world {
@@ -107,19 +121,4 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	return w
-}
-
-// spawnerPid reads who serves the slot file of an instance.
-func spawnerPid(t testing.TB, root string) int {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "slots"))
-	if err != nil || len(data) < 24 {
-		t.Fatalf("read slots: %d bytes, %v", len(data), err)
-	}
-	return int(binary.LittleEndian.Uint32(data[20:]))
-}
-
-func serve(root string, step func(string)) (*Runtime, error) {
-	rt, _, _, err := newRuntime(Config{Root: root, step: step})
-	return rt, err
 }
