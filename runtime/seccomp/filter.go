@@ -39,7 +39,10 @@ func compile(p *specs.LinuxSeccomp, native *arch) (*assembler, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	sections := parsed.sections()
+	sections, err := parsed.sections()
+	if err != nil {
+		return nil, 0, err
+	}
 	asm := emit(sections)
 	if len(asm.code) > maxInsns {
 		return nil, 0, tooLong(len(asm.code), sections)
@@ -47,18 +50,24 @@ func compile(p *specs.LinuxSeccomp, native *arch) (*assembler, uint64, error) {
 	return asm, parsed.flags, nil
 }
 
-// tooLong blames the call with the most rules.
+// tooLong blames the entry with the most rules.
 func tooLong(n int, sections []section) error {
-	var worst verdict
+	rules := map[string]int{}
 	for _, s := range sections {
 		for _, m := range s.members {
 			for _, v := range m.rules {
-				if len(v.rules) > len(worst.rules) || len(v.rules) == len(worst.rules) && v.first() < worst.first() {
-					worst = *v
+				for _, r := range v.rules {
+					rules[r.path]++
 				}
 			}
 		}
 	}
-	return invalid("syscalls", "filter needs %d instructions, the kernel takes %d; most are for the %d rules of the call in %s",
-		n, maxInsns, len(worst.rules), worst.first())
+	worst := ""
+	for path, n := range rules {
+		if n > rules[worst] || n == rules[worst] && path < worst {
+			worst = path
+		}
+	}
+	return invalid("syscalls", "the filter has %d instructions, the kernel takes %d; most rules (%d) come from %s",
+		n, maxInsns, rules[worst], worst)
 }

@@ -3,29 +3,35 @@
 package seccomp
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 
+	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// load reads a profile of testdata. containerd-*.json are what
-// contrib/seccomp.DefaultProfile of containerd 2.4.2 makes on amd64 for the
-// default capabilities and for all that it knows.
-func load(t testing.TB, name string) *specs.LinuxSeccomp {
-	t.Helper()
-	text, err := os.ReadFile("testdata/" + name + ".json")
-	if err != nil {
-		t.Fatal(err)
+// containerdProfiles are what nerdctl gives its containers, for the default
+// capabilities and for all that change the profile. containerd chooses some
+// calls by the architecture it is built for; those of 32-bit ARM are added,
+// because their numbers are far from all others.
+func containerdProfiles() map[string]*specs.LinuxSeccomp {
+	profile := func(caps ...string) *specs.LinuxSeccomp {
+		p := seccomp.DefaultProfile(&specs.Spec{
+			Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}},
+		})
+		p.Syscalls = append(p.Syscalls, specs.LinuxSyscall{
+			Names:  []string{"arm_fadvise64_64", "arm_sync_file_range", "sync_file_range2", "breakpoint", "cacheflush", "set_tls"},
+			Action: specs.ActAllow,
+		})
+		return p
 	}
-	p := &specs.LinuxSeccomp{}
-	if err := json.Unmarshal(text, p); err != nil {
-		t.Fatal(err)
+	return map[string]*specs.LinuxSeccomp{
+		"default": profile("CAP_CHOWN", "CAP_SYS_CHROOT"),
+		"all": profile("CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_CHROOT", "CAP_SYS_MODULE",
+			"CAP_SYS_PACCT", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_SYS_NICE",
+			"CAP_SYSLOG", "CAP_BPF", "CAP_PERFMON"),
 	}
-	return p
 }
 
 // build compiles for a machine of an architecture and checks the program.
@@ -42,16 +48,22 @@ func build(t testing.TB, p *specs.LinuxSeccomp, native *arch) machine {
 	return m
 }
 
-// numbers are the calls worth trying: all of an architecture, their
-// neighbours, and where ABIs and signs change.
-func numbers(a *arch) []uint32 {
-	list := []uint32{^uint32(0), ^uint32(0) - 1, x32Bit - 1, x32Bit, x32Bit + 600,
+// numbers are the calls worth trying: where ABIs and signs change, and, of a
+// large profile, all of an architecture; of a small one the calls it names;
+// always with their neighbours.
+func numbers(p *specs.LinuxSeccomp, a *arch) []uint32 {
+	list := []uint32{0, ^uint32(0), ^uint32(0) - 1, x32Bit - 1, x32Bit, x32Bit + 600,
 		2*x32Bit - 1, 2 * x32Bit, 2*x32Bit + 1, 3*x32Bit - 1, 3 * x32Bit, 0x900000}
-	for n := range uint32(600) {
-		list = append(list, n, n|x32Bit)
-	}
+	small := len(p.Syscalls) < 10
 	for _, s := range syscalls {
+		named := slices.ContainsFunc(p.Syscalls, func(e specs.LinuxSyscall) bool { return slices.Contains(e.Names, s.name) })
+		if small && !named && s.name != "socketcall" && s.name != "ipc" {
+			continue
+		}
 		if n := s.numbers[a.column]; n >= 0 {
+			list = append(list, uint32(n), uint32(n)+1, uint32(n)|x32Bit)
+		}
+		if n := s.numbers[columnX32]; n >= 0 && a.column == columnAMD64 {
 			list = append(list, uint32(n), uint32(n)+1)
 		}
 	}
@@ -115,14 +127,8 @@ func each(p *specs.LinuxSeccomp, native *arch, try func(data) bool) {
 	sets := argSets(p)
 	some := sets[:min(len(sets), 4)]
 	for _, audit := range audits() {
-		a := native
-		for i := range arches {
-			if arches[i].audit == audit && arches[i].column != noColumn && arches[i].name != specs.ArchX32 {
-				a = &arches[i]
-			}
-		}
 		conditional := conditionals(p, audit)
-		for _, n := range numbers(a) {
+		for _, n := range numbers(p, sectionArch(native, audit)) {
 			list := some
 			if slices.Contains(conditional, n) {
 				list = sets
@@ -134,6 +140,17 @@ func each(p *specs.LinuxSeccomp, native *arch, try func(data) bool) {
 			}
 		}
 	}
+}
+
+// sectionArch is an architecture with a value of seccomp_data.arch, or the
+// native one if there is none.
+func sectionArch(native *arch, audit uint32) *arch {
+	for i := range arches {
+		if arches[i].audit == audit && arches[i].column != noColumn {
+			return &arches[i]
+		}
+	}
+	return native
 }
 
 // conditionals are the numbers of calls with conditions.
@@ -172,19 +189,18 @@ func natives() []*arch {
 func (d data) String() string { return fmt.Sprintf("arch %#x nr %d args %#x", d.arch, d.nr, d.args) }
 
 func TestCompiledEqualsInterpreted(t *testing.T) {
-	for _, name := range []string{"containerd-default", "containerd-all-capabilities"} {
+	for name, p := range containerdProfiles() {
 		for _, native := range natives() {
 			t.Run(fmt.Sprintf("%s/%s", name, native.name), func(t *testing.T) {
-				p := load(t, name)
 				p.Architectures = listFor(native)
 				m := build(t, p, native)
 				t.Logf("%d instructions", len(m.code))
 				each(p, native, func(d data) bool {
 					got, want := m.run(d), interpret(p, native, d)
-					if got != want {
+					if !slices.Contains(want, got) {
 						t.Errorf("%v: got %#x, want %#x", d, got, want)
 					}
-					return got == want
+					return !t.Failed()
 				})
 			})
 		}

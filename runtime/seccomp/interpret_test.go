@@ -10,39 +10,39 @@ import (
 
 // interpret answers a call by reading the profile, rule by rule: what the
 // spec says, with runc's and libseccomp's additions, in the plainest way. It
-// shares nothing with the compiler but the tables. Rules of different actions
-// that overlap are beyond it (see TestOverlap).
-func interpret(p *specs.LinuxSeccomp, native *arch, d data) uint32 {
+// shares nothing with the compiler but the tables. Where rules of different
+// actions hold, it gives all of them.
+func interpret(p *specs.LinuxSeccomp, native *arch, d data) (answers []uint32) {
 	a := whose(p, native, d)
 	if a == nil {
-		return retKillThread
+		return []uint32{retKillThread}
 	}
 	otherwise := action(p.DefaultAction, p.DefaultErrnoRet)
-	if newest := newestNumber(p, a); newest > 0 && !slices.Contains(
-		[]specs.LinuxSeccompAction{specs.ActAllow, specs.ActLog, specs.ActTrace}, p.DefaultAction) {
-		if d.nr > newest || a.name == specs.ArchS390X && d.nr == 0 {
-			return retErrno | enosys
-		}
+	if stub(p, a, d, newestNumber(p, a)) {
+		return []uint32{retErrno | enosys}
 	}
 	if d.arch == archByName(specs.ArchX86_64).audit && d.nr >= x32Bit && d.nr != ^uint32(0) &&
 		!slices.Contains(p.Architectures, specs.ArchX32) {
-		return retKillThread
+		return []uint32{retKillThread}
 	}
-	conditional := otherwise
 	for _, s := range p.Syscalls {
-		if action(s.Action, s.ErrnoRet) == otherwise {
+		act := action(s.Action, s.ErrnoRet)
+		if act == otherwise {
 			continue
 		}
 		for _, name := range s.Names {
 			switch matches(a, name, s.Args, d) {
 			case always:
-				return action(s.Action, s.ErrnoRet)
+				return []uint32{act}
 			case byArgs:
-				conditional = action(s.Action, s.ErrnoRet)
+				answers = append(answers, act)
 			}
 		}
 	}
-	return conditional
+	if len(answers) == 0 {
+		return []uint32{otherwise}
+	}
+	return answers
 }
 
 // whose is the architecture that made a call, nil if the profile lacks it.
@@ -60,6 +60,19 @@ func whose(p *specs.LinuxSeccomp, native *arch, d data) *arch {
 		}
 	}
 	return found
+}
+
+// stub is runc's rule: a call that is newer than all that the profile names
+// does not exist.
+func stub(p *specs.LinuxSeccomp, a *arch, d data, newest uint32) bool {
+	switch p.DefaultAction {
+	case specs.ActAllow, specs.ActLog, specs.ActTrace:
+		return false
+	}
+	if x32 := d.nr&x32Bit != 0; a.name == specs.ArchX86_64 && x32 {
+		return false
+	}
+	return newest > 0 && (d.nr > newest || a.name == specs.ArchS390X && d.nr == 0)
 }
 
 func newestNumber(p *specs.LinuxSeccomp, a *arch) (newest uint32) {

@@ -60,7 +60,7 @@ var x32Own = []string{
 var x32Absent = []string{
 	"_sysctl", "create_module", "epoll_ctl_old", "epoll_wait_old",
 	"get_kernel_syms", "get_thread_area", "nfsservctl", "query_module",
-	"set_thread_area", "uprobe", "uretprobe", "uselib", "vserver",
+	"set_thread_area", "uselib", "vserver",
 }
 
 var constant = regexp.MustCompile(`(?m)^\s*SYS_(\w+)\s*=\s*(\d+)\s*$`)

@@ -55,10 +55,9 @@ const (
 
 // Flags of seccomp(2).
 const (
-	flagTSYNC            = 1 << 0
-	flagLog              = 1 << 1
-	flagSpecAllow        = 1 << 2
-	flagWaitKillableRecv = 1 << 5
+	flagTSYNC     = 1 << 0
+	flagLog       = 1 << 1
+	flagSpecAllow = 1 << 2
 )
 
 // maxArgs is how many arguments a system call has.
@@ -66,12 +65,11 @@ const maxArgs = 6
 
 // profile is a checked profile, still by name and for all architectures.
 type profile struct {
-	action  uint32 // of calls without a rule
-	arches  []*arch
-	calls   []call
-	flags   uint64
-	newest  bool // calls after the newest one of the profile are unknown: ENOSYS
-	listing int  // number of names in the profile, for messages
+	action uint32 // of calls without a rule
+	arches []*arch
+	calls  []call
+	flags  uint64
+	newest bool // calls after the newest one of the profile are unknown: ENOSYS
 }
 
 // call is one name of one entry of the profile's syscalls.
@@ -167,7 +165,8 @@ func parseFlags(flags []specs.LinuxSeccompFlag) (uint64, error) {
 		case specs.LinuxSeccompFlagSpecAllow:
 			mask |= flagSpecAllow
 		case specs.LinuxSeccompFlagWaitKillableRecv:
-			mask |= flagWaitKillableRecv
+			// The kernel takes it with a listener only.
+			return 0, lacking(fmt.Sprintf("flags[%d]", i), string(f)+", which needs "+string(specs.ActNotify))
 		default:
 			return 0, invalid(fmt.Sprintf("flags[%d]", i), "unknown flag %q", f)
 		}

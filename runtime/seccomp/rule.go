@@ -20,32 +20,12 @@ const (
 	opMasked // (argument & mask) == value
 )
 
-// cond is one comparison. mask is all ones but for opMasked.
+// cond is one comparison. mask is all ones but for opMasked, and its upper
+// half is clear where arguments have 32 bits.
 type cond struct {
 	arg         uint8
 	op          op
 	mask, value uint64
-}
-
-// rule decides a call when all its conditions hold. They are sorted by
-// argument, at most one each.
-type rule struct {
-	conds  []cond
-	action uint32
-	path   string
-}
-
-// verdict is what happens to the calls of one number: the first rule that
-// holds decides, else the action.
-type verdict struct {
-	rules  []rule
-	action uint32
-}
-
-func (v verdict) equal(w verdict) bool {
-	return v.action == w.action && slices.EqualFunc(v.rules, w.rules, func(a, b rule) bool {
-		return a.action == b.action && slices.Equal(a.conds, b.conds)
-	})
 }
 
 // fit cuts conditions to what an architecture's arguments hold, and leaves
@@ -67,45 +47,106 @@ func fit(conds []cond, a *arch) []cond {
 	return out
 }
 
-// add inserts a rule. The first rule without conditions decides all calls,
-// whatever other rules say.
-func (v *verdict) add(r rule, otherwise uint32) {
-	if v.rules == nil && v.action != otherwise {
-		return
-	}
-	if len(r.conds) == 0 {
-		v.rules, v.action = nil, r.action
-		return
-	}
-	v.rules = append(v.rules, r)
+// rule decides a call when all its conditions hold. They are sorted by
+// argument, at most one each.
+type rule struct {
+	conds  []cond
+	action uint32
+	path   string // the entry of the profile
 }
 
-// order sorts rules into the order in which libseccomp tests them, which
-// matters where rules of different actions overlap: those on later arguments
-// first; equality before upper before lower bounds; narrower bounds first;
-// a rule that ends where another goes on, first.
-func (v *verdict) order() {
-	slices.SortStableFunc(v.rules, func(a, b rule) int {
-		for i := range min(len(a.conds), len(b.conds)) {
-			if c := a.conds[i].compare(b.conds[i]); c != 0 {
-				return c
-			}
-		}
-		return cmp.Compare(len(a.conds), len(b.conds))
+// extends: the rule has all conditions of another one, and perhaps more
+// after them.
+func (r rule) extends(s rule) bool {
+	return len(r.conds) >= len(s.conds) && slices.Equal(r.conds[:len(s.conds)], s.conds)
+}
+
+// verdict is what happens to the calls of one number: the first rule that
+// holds decides, else the action.
+type verdict struct {
+	rules  []rule
+	action uint32
+	always bool // the action is that of a rule without conditions
+}
+
+func (v verdict) equal(w verdict) bool {
+	return v.action == w.action && slices.EqualFunc(v.rules, w.rules, func(a, b rule) bool {
+		return a.action == b.action && slices.Equal(a.conds, b.conds)
 	})
 }
 
-func (c cond) compare(d cond) int {
-	if n := cmp.Compare(d.arg, c.arg); n != 0 {
-		return n
+// add inserts a rule where libseccomp would test it, which matters where
+// rules of different actions overlap. The first rule without conditions
+// decides all calls, whatever other rules say. A rule is dropped when an
+// earlier one with fewer conditions covers it, and is an error the other way
+// round, when it takes calls from an earlier rule of another action: what
+// its author meant is not to be guessed.
+func (v *verdict) add(r rule) error {
+	if v.always {
+		return nil
 	}
-	if n := cmp.Compare(c.op.class(), d.op.class()); n != 0 {
-		return n
+	if len(r.conds) == 0 {
+		*v = verdict{action: r.action, always: true}
+		return nil
 	}
-	if c.op.class() == classUpper {
-		return cmp.Compare(c.value, d.value)
+	for _, s := range v.rules {
+		if r.extends(s) && (len(r.conds) > len(s.conds) || r.action == s.action) {
+			return nil
+		}
 	}
-	return cmp.Compare(d.value, c.value)
+	for _, s := range v.rules {
+		if s.extends(r) && s.action != r.action {
+			return invalid(r.path, "contradicts %s: same call and conditions, another action", s.path)
+		}
+	}
+	v.rules = slices.Insert(v.rules, v.place(r), r)
+	return nil
+}
+
+// place is where a rule goes. Rules that begin with the same conditions stay
+// together; the first condition in which r differs from one of them orders it
+// among them.
+func (v *verdict) place(r rule) int {
+	lo, hi := 0, len(v.rules)
+	for depth, c := range r.conds {
+		at := lo
+		for at < hi && len(v.rules[at].conds) > depth && v.rules[at].conds[depth] != c && !v.rules[at].conds[depth].after(c) {
+			at++
+		}
+		end := at
+		for end < hi && len(v.rules[end].conds) > depth && v.rules[end].conds[depth] == c {
+			end++
+		}
+		lo, hi = at, end
+		if at == end {
+			return at
+		}
+	}
+	return lo
+}
+
+// after says whether c is tested after d: conditions on later arguments come
+// first; equality before upper before lower bounds; the narrower bound first.
+// Otherwise they keep the order of the profile.
+func (c cond) after(d cond) bool {
+	if c.arg != d.arg {
+		return c.arg < d.arg
+	}
+	if c.op.class() != d.op.class() {
+		return c.op.class() > d.op.class()
+	}
+	switch c.op.class() {
+	case classUpper:
+		return c.value > d.value
+	case classLower:
+		return c.value < d.value
+	}
+	if c.value>>32 != d.value>>32 {
+		return c.value>>32 < d.value>>32
+	}
+	// The lower halves matter when the upper ones are one test.
+	oneTest := c.mask>>32 == 0 || (c.op == opMasked) == (d.op == opMasked)
+	return c.mask>>32 == d.mask>>32 && oneTest && c.value < d.value
 }
 
 const (
@@ -122,12 +163,4 @@ func (o op) class() int {
 		return classLower
 	}
 	return classEqual
-}
-
-// first is the entry of the profile that a verdict comes from.
-func (v verdict) first() string {
-	if len(v.rules) == 0 {
-		return ""
-	}
-	return v.rules[0].path
 }

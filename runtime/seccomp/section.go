@@ -26,10 +26,13 @@ type segment struct {
 }
 
 // sections resolves the names of a profile.
-func (p *profile) sections() []section {
+func (p *profile) sections() ([]section, error) {
 	var list []section
 	for _, a := range p.arches {
-		m := p.member(a)
+		m, err := p.member(a)
+		if err != nil {
+			return nil, err
+		}
 		i := slices.IndexFunc(list, func(s section) bool { return s.audit == a.audit })
 		if i < 0 {
 			list = append(list, section{audit: a.audit})
@@ -37,10 +40,10 @@ func (p *profile) sections() []section {
 		}
 		list[i].members = append(list[i].members, m)
 	}
-	return list
+	return list, nil
 }
 
-func (p *profile) member(a *arch) member {
+func (p *profile) member(a *arch) (member, error) {
 	m := member{arch: a, rules: map[uint32]*verdict{}, action: p.action}
 	for _, c := range p.calls {
 		number, direct := a.number(c.name)
@@ -56,24 +59,25 @@ func (p *profile) member(a *arch) member {
 		if c.redundant {
 			continue
 		}
-		if direct {
-			m.add(number, c, nil)
-		}
 		if other != nil {
 			through, _ := a.number(other.through)
-			m.add(through, c, other)
+			if err := m.add(through, c, other); err != nil {
+				return m, err
+			}
+		}
+		if direct {
+			if err := m.add(number, c, nil); err != nil {
+				return m, err
+			}
 		}
 	}
-	for _, v := range m.rules {
-		v.order()
-	}
-	return m
+	return m, nil
 }
 
 // add enters the rules of one name. Through a multiplexer the first argument
 // selects the call, so a condition on the first argument of the call itself,
 // which is in memory then, is lost; libseccomp keeps the others as they are.
-func (m *member) add(number uint32, c call, through *mux) {
+func (m *member) add(number uint32, c call, through *mux) error {
 	v := m.rules[number]
 	if v == nil {
 		v = &verdict{action: m.action}
@@ -88,8 +92,11 @@ func (m *member) add(number uint32, c call, through *mux) {
 			kept := slices.DeleteFunc(slices.Clone(conds), func(c cond) bool { return c.arg == 0 })
 			conds = append(kept, cond{arg: 0, op: opEQ, mask: ^uint64(0), value: through.selector})
 		}
-		v.add(rule{conds: fit(conds, m.arch), action: c.action, path: c.path}, m.action)
+		if err := v.add(rule{conds: fit(conds, m.arch), action: c.action, path: c.path}); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // unknown is what a call that is newer than the profile gets, so that a C
