@@ -194,9 +194,9 @@ func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) er
 		return err
 	}
 	start, err := startTime(c.init.Pid())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // absent: it has died already, Sync will tell of what
+	if err != nil && !c.init.isDead() {
 		return err
-	}
+	} // dead already: Sync will tell of what
 	return c.note(journal.Entry{Kind: journal.Process, Key: l.child.key, Pid: c.init.Pid(), Start: start})
 }
 

@@ -5,6 +5,7 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,6 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// isDead looks at the process itself, which is ahead of the news of its exit.
+func (p *Process) isDead() bool { return errors.Is(p.proc.Signal(0), os.ErrProcessDone) }
 
 // startTime is when a process was started, in clock ticks after boot. With the
 // pid it names a process for as long as the host is up.
