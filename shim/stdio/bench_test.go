@@ -42,9 +42,9 @@ func pumpLines(b *testing.B, n int) []line {
 
 func copyLines(b *testing.B, n int) []line {
 	var lines []line
-	var wg sync.WaitGroup
 	for range n {
 		path := fifo(b, "out")
+		var wg sync.WaitGroup
 		cfg := Config{}
 		src, w, err := cfg.makePipe("stdout", false)
 		if err != nil {

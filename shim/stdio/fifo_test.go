@@ -202,7 +202,7 @@ func TestGrandchildHoldsPipe(t *testing.T) {
 	eventually(t, "pipes full", func() bool {
 		n, err := unix.Write(fd, make([]byte, 4096))
 		total += max(n, 0)
-		return err == unix.EAGAIN && x.outputs[0].dst.unread()+x.outputs[0].src.unread() == total &&
+		return err == unix.EAGAIN && x.outputs[0].dst.hold.unread()+x.outputs[0].src.unread() == total &&
 			x.outputs[0].dst.unread() == 64<<10
 	})
 	if err := x.Close(); err != nil {

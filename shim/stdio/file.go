@@ -3,6 +3,7 @@
 package stdio
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,7 +20,7 @@ type file struct {
 	fd   int
 	path string // for errors
 	pipe bool   // a pipe or fifo: can be spliced and waited for
-	fifo bool   // a client's
+	hold *file  // an output fifo's read end, ours too
 	refs atomic.Int32
 }
 
@@ -39,10 +40,11 @@ func (f *file) unref() error {
 	if f == nil || f.refs.Add(-1) != 0 {
 		return nil
 	}
-	if err := unix.Close(f.fd); err != nil {
-		return &fs.PathError{Op: "close", Path: f.path, Err: err}
+	err := f.hold.unref()
+	if e := unix.Close(f.fd); e != nil {
+		err = errors.Join(err, &fs.PathError{Op: "close", Path: f.path, Err: e})
 	}
-	return nil
+	return err
 }
 
 // unread is the number of bytes that wait in a pipe (TIOCINQ is FIONREAD).
@@ -70,25 +72,59 @@ func (f *file) dup() (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.path), nil
 }
 
-// openFifo opens a client's fifo for reading and writing. That never blocks,
-// whoever is or is not at the other end; see doc.go for why we want both ends.
-func openFifo(path string) (*file, error) {
+// openStdinFifo opens a client's fifo for reading, and for writing so that it
+// has no end while clients come and go. That never blocks.
+func openStdinFifo(path string) (*file, error) {
 	fd, err := open(path, unix.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	f := newFile(fd, path)
-	f.pipe, f.fifo = true, true
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	f.pipe = true
+	if _, err := fifoInode(f); err != nil {
 		f.unref()
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		f.unref()
-		return nil, fmt.Errorf("open %s: not a fifo", path)
+		return nil, err
 	}
 	return f, nil
+}
+
+// openOutputFifo opens a client's fifo for writing, and for reading so that
+// it always has a reader. These are two descriptors, because epoll would tell
+// one for both of everything that we write ourselves.
+func openOutputFifo(path string) (*file, error) {
+	fd, err := open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	hold := newFile(fd, path)
+	if fd, err = open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0); err != nil {
+		hold.unref()
+		return nil, err
+	}
+	f := newFile(fd, path)
+	f.pipe, f.hold = true, hold
+	r, err := fifoInode(hold)
+	w, err2 := fifoInode(f)
+	if err == nil && err2 == nil && r != w {
+		err = fmt.Errorf("open %s: was replaced meanwhile", path)
+	}
+	if err := errors.Join(err, err2); err != nil {
+		f.unref()
+		return nil, err
+	}
+	return f, nil
+}
+
+// fifoInode is the identity of a fifo, and an error for anything else.
+func fifoInode(f *file) (id [2]uint64, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return id, &fs.PathError{Op: "stat", Path: f.path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return id, fmt.Errorf("open %s: not a fifo", f.path)
+	}
+	return [2]uint64{st.Dev, st.Ino}, nil
 }
 
 // openAppend opens a log file. O_NONBLOCK is for a path that turns out to be
@@ -115,20 +151,9 @@ func openPath(path string) (*file, error) {
 		return nil, err
 	}
 	if st.Mode()&fs.ModeNamedPipe != 0 {
-		return openFifo(path)
+		return openOutputFifo(path)
 	}
 	return openAppend(path, false)
-}
-
-// readEnd opens the read end of the fifo f anew.
-func readEnd(f *file) (*file, error) {
-	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", f.fd), unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	r := newFile(fd, f.path)
-	r.pipe = true
-	return r, nil
 }
 
 func open(path string, flags int, mode uint32) (int, error) {

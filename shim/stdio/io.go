@@ -317,19 +317,15 @@ func (io *IO) drop(tag uint64) error {
 }
 
 // keepUnread keeps the bytes in an output's fifo for a client that comes back.
-// We let go of the write end: a client that is there must see the end.
-func (io *IO) keepUnread(f *file) {
-	r, err := readEnd(f)
-	if err != nil {
-		return // as with any other shim: the client that is there has it open
-	}
+// Only the write end is closed: a client that is there must see the end.
+func (io *IO) keepUnread(fifo *file) {
 	io.mu.Lock()
 	defer io.mu.Unlock()
-	if io.closed {
-		r.unref()
+	if io.closed || fifo.hold.unread() == 0 {
 		return
 	}
-	io.kept = append(io.kept, r)
+	io.kept = append(io.kept, fifo.hold)
+	fifo.hold = nil
 }
 
 // streamEnded is called once for each stream, when it has been released.

@@ -21,7 +21,7 @@ func (io *IO) openStdin() error {
 	default:
 		return fmt.Errorf("stdin: %q is not a fifo", io.cfg.Stdin)
 	}
-	src, err := openFifo(t.path)
+	src, err := openStdinFifo(t.path)
 	if err != nil {
 		return fmt.Errorf("stdin: %w", err)
 	}
@@ -61,7 +61,7 @@ func (io *IO) openOutputs(ctx context.Context) error {
 	if err := io.addOutput(HoldStdout, dst); err != nil || io.cfg.Terminal {
 		return err
 	}
-	if same && dst != nil && (!dst.fifo && errs.kind != kindNull || out.kind == kindFile) {
+	if same && dst != nil && (dst.hold == nil && errs.kind != kindNull || out.kind == kindFile) {
 		return io.addOutput(HoldStderr, dst.ref())
 	}
 	if dst, err = openSink(errs); err != nil {

@@ -66,6 +66,7 @@ type stream struct {
 	retry   *time.Timer
 
 	closing atomic.Bool // stdin: CloseStdin was called
+	hup     atomic.Bool // the writers of src are gone
 
 	// The schedule: guarded by pump.mu.
 	state  state
@@ -96,16 +97,16 @@ func (s *stream) turn() verdict {
 		switch {
 		case n > 0:
 			s.pump.moved.Add(uint64(n))
+			if s.mode == splice && n < spliceMax && !s.hup.Load() {
+				return s.pause() // src is empty or dst full: an edge will come
+			}
 		case err == nil:
 			return end
 		case s.toFile && len(s.pending) > 0:
 			s.retryLater()
 			return wait
 		case err == unix.EAGAIN:
-			if s.closing.Load() && s.src.unread() == 0 && len(s.pending) == 0 {
-				return end
-			}
-			return wait
+			return s.pause()
 		case err == unix.EINVAL && s.mode == splice:
 			s.mode = copied // a kernel that cannot splice these two
 		default:
@@ -113,6 +114,14 @@ func (s *stream) turn() verdict {
 		}
 	}
 	return goOn
+}
+
+// pause waits for the next edge, unless that is not to come.
+func (s *stream) pause() verdict {
+	if s.closing.Load() && s.src.unread() == 0 && len(s.pending) == 0 {
+		return end
+	}
+	return wait
 }
 
 // turnWatched ends when the last writer has closed.
@@ -244,7 +253,7 @@ func (s *stream) release() {
 	s.countLoss()
 	s.src.unref()
 	s.src = nil
-	if s.tag != HoldStdin && s.dst != nil && s.dst.fifo && s.dst.unread() > 0 {
+	if s.dst != nil && s.dst.hold != nil {
 		s.io.keepUnread(s.dst)
 	}
 	s.dst.unref()
