@@ -87,6 +87,9 @@ func (w *world) stop() {
 		}
 	}
 	w.client.Close()
+	if w.cmd.Process == nil { // the test has seen its end
+		return
+	}
 	kill := time.AfterFunc(10*time.Second, func() { _ = w.cmd.Process.Kill() })
 	defer kill.Stop()
 	if err := w.cmd.Wait(); err != nil {

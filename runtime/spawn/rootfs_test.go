@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"foundry/runtime/oci"
 	"foundry/runtime/plan"
@@ -149,3 +150,5 @@ func (w *world) run(proc *Process) {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+func ptrTo(b []byte) unsafe.Pointer { return unsafe.Pointer(&b[0]) }
