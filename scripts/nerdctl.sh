@@ -30,7 +30,7 @@ containerd -c /run/c/config.toml > /run/c/log 2>&1 & cpid=$!
 for _ in $(seq 100); do ctr -a $CONTAINERD_ADDRESS version >/dev/null 2>&1 && break; sleep .1; done
 n() { timeout 60 $keep/nerdctl --address $CONTAINERD_ADDRESS --cni-path /usr/lib/cni "$@"; }
 run() { n run --runtime "$runtime" "$@"; }
-"$self"/scripts/mkimage.sh /tmp/bb.tar || exit 1
+(cd "$self" && go run ./integration/env/mkimage /tmp/bb.tar docker.io/library/busybox:latest) || exit 1
 n load -q -i /tmp/bb.tar >/dev/null || exit 1
 pass=0; fail=0
 check() { # what, expected regexp, command...
