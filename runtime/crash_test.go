@@ -251,6 +251,25 @@ func TestReclaimWithoutSpawner(t *testing.T) {
 	p.reclaim(t, "two")
 }
 
+// A poststop hook that hangs costs its container's delete the time that it
+// has, but nothing is left.
+func TestReclaimWithAHangingHook(t *testing.T) {
+	p, v := crashWorld(t, []string{"victim"}, func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{Poststop: []specs.Hook{hook(t, "exec sleep 60")}}
+	})
+	v.Until = "created"
+	runVictim(t, v)
+	ctx, cancel := context.WithTimeout(t.Context(), removeTime+500*time.Millisecond)
+	defer cancel()
+	_, found, err := Reclaim(ctx, ReclaimConfig{Root: p.root, Namespace: "test", ID: "victim", Bundle: filepath.Join(p.dir, "bundles", "victim")})
+	if !found || err != nil || ctx.Err() != nil {
+		t.Errorf("got %v, %v, %v; want it done in time", found, err, ctx.Err())
+	}
+	if left := p.traces(t); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // containerd calls delete for all containers of a dead server at once and
 // gives them five seconds together.
 func TestReclaimManyAtOnce(t *testing.T) {

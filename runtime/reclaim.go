@@ -24,6 +24,9 @@ import (
 	"foundry/runtime/spawn"
 )
 
+// removeTime is what Reclaim keeps of its time for what comes after the hooks.
+const removeTime = time.Second
+
 // ReclaimConfig names the container to clean up after.
 type ReclaimConfig struct {
 	// Root is the instance's directory. Empty: the one that the bundle's
@@ -191,6 +194,11 @@ func (w *wreck) poststop(ctx context.Context) error {
 	}
 	if spec.Hooks == nil || hasCreateHooks(spec) && !w.record.Hooks {
 		return nil
+	}
+	if end, ok := ctx.Deadline(); ok { // a hook that hangs must not keep the rest from being removed in time
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-removeTime))
+		defer cancel()
 	}
 	state := hookState(spec, w.cfg.ID, w.cfg.Bundle, specs.StateStopped, 0)
 	w.warn("run poststop hooks", hookList{"poststop", spec.Hooks.Poststop, state}.run(ctx, runDirectly, true))

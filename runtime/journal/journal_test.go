@@ -196,3 +196,20 @@ func TestCreateAndRemoveInParallel(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Whatever a file holds, what was appended to it whole is read.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("{\"kind\":\"hooks\"}\n"))
+	f.Add([]byte("{\"kind\":\"cgroup\",\"path\":\"/a\"}\n{\"kind\":\"exi"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		before, _ := parse(data)
+		Fold(before)
+		if len(data) > 0 && data[len(data)-1] != '\n' {
+			data = append(data, '\n')
+		}
+		after, _ := parse(append(data, "{\"kind\":\"poststop\"}\n"...))
+		if !Fold(after).Poststop || len(after) < len(before) {
+			t.Errorf("got %d entries before, %d after one more", len(before), len(after))
+		}
+	})
+}
