@@ -99,6 +99,9 @@ func (v *verdict) add(r rule) error {
 			return invalid(r.path, "contradicts %s: same call and conditions, another action", s.path)
 		}
 	}
+	if len(v.rules) == maxInsns {
+		return invalid(r.path, "more than %d rules for one call, and the kernel takes as many instructions", maxInsns)
+	}
 	v.rules = slices.Insert(v.rules, v.place(r), r)
 	return nil
 }

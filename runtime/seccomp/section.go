@@ -17,7 +17,13 @@ type member struct {
 	rules  map[uint32]*verdict
 	newest uint32 // largest number that the profile names; calls above do not exist. 0: not known
 	action uint32 // of calls without a rule
+	count  int    // rules entered
 }
+
+// maxRules bounds the work for one architecture. Calls can share
+// instructions, so that a filter with more rules than instructions is
+// possible, but nobody has written one.
+const maxRules = 16 * maxInsns
 
 // segment is a range of call numbers of one verdict, up to the next segment.
 type segment struct {
@@ -86,6 +92,9 @@ func (m *member) add(number uint32, c call, through *mux) error {
 	alts := c.alts
 	if len(alts) == 0 {
 		alts = [][]cond{nil}
+	}
+	if m.count += len(alts); m.count > maxRules {
+		return invalid("syscalls", "more than %d rules for %s", maxRules, m.name)
 	}
 	for _, conds := range alts {
 		if through != nil {
