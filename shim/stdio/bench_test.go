@@ -32,7 +32,11 @@ func pumpLines(b *testing.B, n int) []line {
 	var lines []line
 	for range n {
 		path := fifo(b, "out")
-		x := testOpen(b, p, Config{Stdout: path})
+		x, err := p.Open(b.Context(), Config{Stdout: path})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { x.Close() })
 		start(b, x)
 		_, out, _ := x.Child()
 		lines = append(lines, line{out, path})

@@ -75,7 +75,7 @@ func (f *file) dup() (*os.File, error) {
 // openStdinFifo opens a client's fifo for reading, and for writing so that it
 // has no end while clients come and go. That never blocks.
 func openStdinFifo(path string) (*file, error) {
-	fd, err := open(path, unix.O_RDWR|unix.O_NONBLOCK, 0)
+	fd, err := open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -139,10 +139,14 @@ func (io *IO) startLocked(master *os.File) error {
 			return err
 		}
 	}
+	// All that may take long comes before the first stream runs: from then
+	// on the pump may want our lock.
 	for _, s := range io.streams() {
 		if err := io.hold(s); err != nil {
 			return err
 		}
+	}
+	for _, s := range io.streams() {
 		if err := s.start(); err != nil {
 			return err
 		}
@@ -264,16 +268,16 @@ func (io *IO) Close() error {
 		errs = append(errs, io.logger.stop())
 	}
 	io.mu.Lock()
-	defer io.mu.Unlock()
-	if io.master != nil {
-		io.pump.unwatch(io.master, io.token)
-		errs = append(errs, io.master.unref())
-		io.master = nil
+	master, kept := io.master, io.kept
+	io.master, io.kept = nil, nil
+	io.mu.Unlock()
+	if master != nil {
+		io.pump.unwatch(master, io.token)
+		errs = append(errs, master.unref())
 	}
-	for _, f := range io.kept {
+	for _, f := range kept {
 		errs = append(errs, f.unref())
 	}
-	io.kept = nil
 	return errors.Join(errs...)
 }
 
@@ -319,9 +323,12 @@ func (io *IO) drop(tag uint64) error {
 // keepUnread keeps the bytes in an output's fifo for a client that comes back.
 // Only the write end is closed: a client that is there must see the end.
 func (io *IO) keepUnread(fifo *file) {
+	if fifo.hold.unread() == 0 {
+		return
+	}
 	io.mu.Lock()
 	defer io.mu.Unlock()
-	if io.closed || fifo.hold.unread() == 0 {
+	if io.closed {
 		return
 	}
 	io.kept = append(io.kept, fifo.hold)

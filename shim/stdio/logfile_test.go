@@ -69,8 +69,8 @@ func TestPlainFileIsAppendedTo(t *testing.T) {
 	}
 }
 
-// A log file that cannot be written to for a while (here by RLIMIT_FSIZE-like
-// means: a full device) costs no byte and no restart.
+// A log file that cannot be written to for a while, here for want of space,
+// costs no byte and no restart.
 func TestLogFileFullForAWhile(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: mounting a small tmpfs needs root")

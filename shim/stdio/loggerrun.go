@@ -90,7 +90,7 @@ func (l *logger) spawn(ctx context.Context, run *loggerRun) error {
 		Env:  []string{"CONTAINER_ID=" + l.cfg.ContainerID, "CONTAINER_NAMESPACE=" + l.cfg.Namespace},
 		OnExit: func() {
 			run.once.Do(func() { close(run.done) })
-			l.exited(run)
+			go l.exited(run) // looks into pipes, whose locks others may hold
 		},
 	}
 	spec.Files[2] = w

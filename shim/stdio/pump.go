@@ -100,7 +100,11 @@ func NewPump(cfg PumpConfig) (*Pump, error) {
 		return nil, fmt.Errorf("make stdio pump: %w", err)
 	}
 	p := &Pump{cfg: cfg, ep: os.NewFile(uintptr(fd), "epoll"), epfd: fd, watches: map[uint64]watch{}}
-	if p.epRaw, err = p.ep.SyscallConn(); err != nil {
+	// Only a file in Go's poller takes a deadline.
+	if err = p.ep.SetDeadline(time.Time{}); err == nil {
+		p.epRaw, err = p.ep.SyscallConn()
+	}
+	if err != nil {
 		p.ep.Close()
 		return nil, fmt.Errorf("make stdio pump: %w", err)
 	}
