@@ -14,6 +14,7 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
+// long: a table.
 func TestRefused(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the byte orders of the table are those of amd64")
@@ -132,93 +133,6 @@ func TestNoProfileIsNoFilter(t *testing.T) {
 		f, err := Compile(p)
 		if err != nil || f.Prog != nil || f.Flags != 0 {
 			t.Errorf("%v: got %+v and %v, want the zero Filter", p, f, err)
-		}
-	}
-}
-
-// The stories are rules that surprise; each says where it comes from.
-func TestStories(t *testing.T) {
-	native := nativeArch("amd64")
-	nr := func(name string) uint32 {
-		n, ok := native.number(name)
-		if !ok {
-			t.Fatalf("no number of %q", name)
-		}
-		return n
-	}
-	allow := func(names ...string) specs.LinuxSyscall {
-		return specs.LinuxSyscall{Names: names, Action: specs.ActAllow}
-	}
-	arg := func(i uint, op specs.LinuxSeccompOperator, v uint64) specs.LinuxSeccompArg {
-		return specs.LinuxSeccompArg{Index: i, Op: op, Value: v}
-	}
-	const eperm, nosys = retErrno | 1, retErrno | 38
-	audit := native.audit
-	for _, c := range []struct {
-		story   string
-		profile specs.LinuxSeccomp
-		call    data
-		want    uint32
-	}{
-		{"a call newer than the profile does not exist (runc's stub)",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{allow("read", "rseq")}},
-			data{nr: nr("rseq") + 1, arch: audit}, nosys},
-		{"a call older than that is denied",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{allow("read", "rseq")}},
-			data{nr: nr("rseq") - 1, arch: audit}, eperm},
-		{"a name that no architecture knows is not the newest",
-			specs.LinuxSeccomp{DefaultAction: specs.ActKill, Syscalls: []specs.LinuxSyscall{allow("frobnicate", "write")}},
-			data{nr: nr("write") + 1, arch: audit}, nosys},
-		{"an entry with the default action still says which calls are known",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{{Names: []string{"clone3"}, Action: specs.ActErrno}}},
-			data{nr: nr("openat2"), arch: audit}, nosys},
-		{"but makes no rule, not even one that shadows",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
-				{Names: []string{"read"}, Action: specs.ActErrno}, allow("read", "clone3")}},
-			data{nr: nr("read"), arch: audit}, retAllow},
-		{"a permissive default action needs no stub",
-			specs.LinuxSeccomp{DefaultAction: specs.ActLog, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActKill}}},
-			data{nr: 5000, arch: audit}, retLog},
-		{"only call 0 named is no call named (runc)",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{allow("read")}},
-			data{nr: 5000, arch: audit}, eperm},
-		{"another architecture is killed, whatever the default action",
-			specs.LinuxSeccomp{DefaultAction: specs.ActAllow},
-			data{nr: 0, arch: archByName(specs.ArchX86).audit}, retKillThread},
-		{"and so is x32 when it is not listed",
-			specs.LinuxSeccomp{DefaultAction: specs.ActAllow},
-			data{nr: x32Bit, arch: audit}, retKillThread},
-		{"but not -1, with which a tracer skips a call",
-			specs.LinuxSeccomp{DefaultAction: specs.ActAllow},
-			data{nr: ^uint32(0), arch: audit}, retAllow},
-		{"two conditions on one argument stand alone (runc#2735)",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{{Names: []string{"socket", "clone3"}, Action: specs.ActAllow,
-				Args: []specs.LinuxSeccompArg{arg(0, specs.OpGreaterEqual, 5), arg(0, specs.OpLessEqual, 2)}}}},
-			data{nr: nr("socket"), arch: audit, args: [6]uint64{7}}, retAllow},
-		{"conditions on different arguments hold together",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{{Names: []string{"socket", "clone3"}, Action: specs.ActAllow,
-				Args: []specs.LinuxSeccompArg{arg(0, specs.OpGreaterEqual, 5), arg(1, specs.OpLessEqual, 2)}}}},
-			data{nr: nr("socket"), arch: audit, args: [6]uint64{7, 3}}, eperm},
-		{"the upper half of an argument counts",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{{Names: []string{"personality", "clone3"}, Action: specs.ActAllow,
-				Args: []specs.LinuxSeccompArg{arg(0, specs.OpEqualTo, 8)}}}},
-			data{nr: nr("personality"), arch: audit, args: [6]uint64{1<<32 | 8}}, eperm},
-		{"bits of a value outside its mask are ignored (libseccomp)",
-			specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{{Names: []string{"clone", "clone3"}, Action: specs.ActAllow,
-				Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpMaskedEqual, Value: 0xf0, ValueTwo: 0x13}}}}},
-			data{nr: nr("clone"), arch: audit, args: [6]uint64{0x1f}}, retAllow},
-		{"errno 0 makes a call a no-op that succeeds",
-			specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"fsync"}, Action: specs.ActErrno, ErrnoRet: ptr(uint(0))}}},
-			data{nr: nr("fsync"), arch: audit}, retErrno},
-		{"the first rule without conditions wins over all",
-			specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{
-				{Names: []string{"ioctl"}, Action: specs.ActKill, Args: []specs.LinuxSeccompArg{arg(1, specs.OpEqualTo, 1)}},
-				{Names: []string{"ioctl"}, Action: specs.ActLog}, {Names: []string{"ioctl"}, Action: specs.ActTrap}}},
-			data{nr: nr("ioctl"), arch: audit, args: [6]uint64{0, 1}}, retLog},
-	} {
-		m := build(t, &c.profile, native)
-		if got := m.run(c.call); got != c.want {
-			t.Errorf("%s: got %#x, want %#x", c.story, got, c.want)
 		}
 	}
 }
