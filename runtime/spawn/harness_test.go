@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"foundry/runtime/plan"
 
@@ -37,13 +38,18 @@ type world struct {
 // processes are killed, and it must have left by itself.
 func newWorld(t testing.TB, n int) *world {
 	t.Helper()
+	return newWorldWith(t, n, func(*exec.Cmd) {})
+}
+
+func newWorldWith(t testing.TB, n int, change func(*exec.Cmd)) *world {
+	t.Helper()
 	requireRoot(t)
 	w := &world{t: t, slots: filepath.Join(t.TempDir(), "slots"), exits: make(chan Exit, 4096)}
 	slots, err := makeSlots(BootConfig{Slots: w.slots, SlotCount: n})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := w.start(slots)
+	conn := w.start(slots, change)
 	if w.client, err = NewClient(conn, slots, func(e Exit) { w.exits <- e }); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +58,7 @@ func newWorld(t testing.TB, n int) *world {
 }
 
 // start runs a spawner and returns the server's end of its socket.
-func (w *world) start(slots *os.File) *os.File {
+func (w *world) start(slots *os.File, change func(*exec.Cmd)) *os.File {
 	w.t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -69,6 +75,7 @@ func (w *world) start(slots *os.File) *os.File {
 	w.cmd.Args[0] = "foundry-spawner"
 	w.cmd.ExtraFiles = []*os.File{theirs, slots, program}
 	w.cmd.Stderr = os.Stderr
+	change(w.cmd)
 	if err := w.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -149,6 +156,8 @@ func (w *world) exit(p *Process) Exit {
 	}
 	panic("not reached")
 }
+
+const argOffset = unsafe.Offsetof(msg{}.Arg)
 
 // hostPlan executes busybox on the host.
 func hostPlan(args ...string) *plan.Plan {

@@ -34,8 +34,7 @@ static int number(const char *s)
 	return (int)v;
 }
 
-/* Returns a /dev/null above them. */
-static int fill_low_numbers(void)
+int fill_low_numbers(void)
 {
 	int fd, null;
 
@@ -52,7 +51,7 @@ static int fill_low_numbers(void)
 
 /* Whatever the caller ignored would stay ignored in every container. All is
  * blocked instead; who is born unblocks. */
-static void settle_signals(void)
+void settle_signals(void)
 {
 	struct k_sigaction dfl = {.handler = SIG_DFL};
 	sigset_t all;

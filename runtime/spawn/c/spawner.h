@@ -64,6 +64,8 @@ struct spawner {
 
 /* main.c */
 _Noreturn void die(const char *what);
+void settle_signals(void);
+int fill_low_numbers(void); /* returns a /dev/null above them */
 
 /* slots.c */
 void slots_map(struct spawner *sp);

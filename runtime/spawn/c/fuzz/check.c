@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads plans from standard input, each as a length, a number of descriptors,
+ * clone flags and the bytes, and checks them as the spawner does. Built with
+ * sanitizers by a Go test: each plan lies in an allocation of just its size.
+ * Of a plan that passes, everything is read that a stage would read.
+ */
+#include "../check.h"
+#include "../ops.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned long read_all(const struct plan *p)
+{
+	unsigned long sum = 0;
+
+	for (uint32_t i = 0; i < p->nsteps; i++) {
+		const struct plan_step *s = &p->steps[i];
+
+		for (int n = 0; n < 4; n++) {
+			const char *text = plan_str(p, s, n);
+
+			for (uint32_t at = 0; at <= s->s[n].len; at++)
+				sum += (unsigned char)text[at];
+			sum += strlen(text);
+		}
+		if (op_rules[s->op].fd != FD_NONE && s->fd >= (int)p->nfiles)
+			abort();
+	}
+	return sum;
+}
+
+int main(void)
+{
+	struct { uint32_t len, nfiles; uint64_t clone_flags; } h;
+	unsigned long passed = 0, refused = 0, sum = 0;
+	char text[256];
+	struct plan p;
+
+	while (fread(&h, sizeof h, 1, stdin) == 1) {
+		struct plan_check in = {malloc(h.len ? h.len : 1), h.len, h.nfiles, h.clone_flags};
+		int err;
+
+		if (h.len && fread((void *)in.buf, h.len, 1, stdin) != 1)
+			return 2;
+		memset(text, 'x', sizeof text);
+		err = plan_check(&p, &in, text, sizeof text);
+		if (err && !memchr(text, 0, sizeof text))
+			abort();
+		if (err)
+			refused++;
+		else
+			passed++, sum += read_all(&p);
+		free((void *)in.buf);
+	}
+	printf("%lu passed, %lu refused, sum %lu\n", passed, refused, sum);
+	return 0;
+}
