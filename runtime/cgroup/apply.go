@@ -3,6 +3,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// apply writes settings. Some limit each other (memory and memory+swap, quota
-// and period and burst, real-time runtime and period) and which must come
-// first depends on what is in force: what the kernel calls invalid is tried
-// again after the rest, for as long as that gets anything through.
-func (g *Group) apply(pending []setting) error {
+// apply writes settings and returns those that it wrote. Some limit each other
+// (memory and memory+swap, quota and period and burst, real-time runtime and
+// period) and which must come first depends on what is in force: what the
+// kernel calls invalid is tried again after the rest, for as long as that gets
+// anything through.
+func (g *Group) apply(pending []setting) (done []setting, err error) {
 	for len(pending) > 0 {
 		var again []setting
 		var first error
@@ -26,25 +28,36 @@ func (g *Group) apply(pending []setting) error {
 			err := g.set(s)
 			switch {
 			case err == nil:
-			case errors.Is(err, unix.EINVAL):
-				again, first = append(again, s), cmpErr(first, err)
+				done = append(done, s)
+			case !errors.Is(err, unix.EINVAL):
+				return done, err
 			default:
-				return err
+				again = append(again, s)
+				first = cmp.Or(first, err)
 			}
 		}
 		if len(again) == len(pending) {
-			return first
+			return done, first
 		}
 		pending = again
 	}
-	return nil
+	return done, nil
 }
 
-func cmpErr(first, err error) error {
-	if first != nil {
-		return first
+// restore brings back what was in force before done, the last first. It goes
+// on after an error: the less remains of a failed update the better.
+func (g *Group) restore(done []setting, old map[string]setting) error {
+	var errs []error
+	for _, s := range slices.Backward(done) {
+		before, ok := old[s.String()]
+		if !ok {
+			continue
+		}
+		if _, err := g.apply([]setting{before}); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // set writes one setting, saying in its error what would have to be different.
@@ -117,14 +130,14 @@ func (g *Group) update(r *specs.LinuxResources) error {
 		return err
 	}
 	old := g.inForce(list)
-	err = g.apply(list)
+	done, err := g.apply(list)
 	if err == nil && len(r.Devices) > 0 {
 		err = g.filter(rules)
 	}
 	if err == nil {
 		return nil
 	}
-	if undo := g.apply(old); undo != nil {
+	if undo := g.restore(done, old); undo != nil {
 		return errors.Join(err, fmt.Errorf("restore the old limits: %w", undo))
 	}
 	return err
@@ -150,12 +163,12 @@ func (g *Group) checkMemory(m *specs.LinuxMemory) error {
 	return nil
 }
 
-// inForce reads the settings that bring back what list is about to replace,
-// in reverse order. What cannot be read cannot be restored and is left out.
-func (g *Group) inForce(list []setting) []setting {
-	var old []setting
-	for _, s := range slices.Backward(list) {
-		dir := g.dir(s.controller)
+// inForce reads, for each of list, the setting that brings back what it is
+// about to replace. What cannot be read cannot be restored and is left out.
+func (g *Group) inForce(list []setting) map[string]setting {
+	old := make(map[string]setting, len(list))
+	for _, s := range list {
+		key, dir := s.String(), g.dir(s.controller)
 		if dir == "" {
 			continue
 		}
@@ -168,7 +181,7 @@ func (g *Group) inForce(list []setting) []setting {
 			continue
 		}
 		if s.value = restorer(s, text); s.value != "" {
-			old = append(old, s)
+			old[key] = s
 		}
 	}
 	return old

@@ -83,7 +83,7 @@ func (m *maker) run(rules ruleset) error {
 			return err
 		}
 	}
-	if err := m.g.apply(m.limits); err != nil || m.own {
+	if _, err := m.g.apply(m.limits); err != nil || m.own {
 		return err
 	}
 	if m.g.info.Unified || m.reused {
