@@ -31,7 +31,7 @@ func profileOf(action specs.LinuxSeccompAction, entries ...specs.LinuxSyscall) s
 	return specs.LinuxSeccomp{DefaultAction: action, Syscalls: entries}
 }
 
-func entry(action specs.LinuxSeccompAction, names []string, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
+func clause(action specs.LinuxSeccompAction, names []string, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
 	return specs.LinuxSyscall{Action: action, Names: names, Args: args}
 }
 
@@ -59,20 +59,20 @@ func numberOf(name string) uint32 {
 const denied, missing = retErrno | eperm, retErrno | enosys
 
 func TestStoriesOfUnknownCalls(t *testing.T) {
-	knowsRseq := profileOf(specs.ActErrno, entry(specs.ActAllow, names("read", "rseq")))
+	knowsRseq := profileOf(specs.ActErrno, clause(specs.ActAllow, names("read", "rseq")))
 	tell(t, []story{
 		{"a call newer than the profile does not exist (runc)", knowsRseq, amd64(numberOf("rseq") + 1), missing},
 		{"a call older than that is denied", knowsRseq, amd64(numberOf("rseq") - 1), denied},
 		{"a name that no architecture has is not the newest",
-			profileOf(specs.ActKill, entry(specs.ActAllow, names("frobnicate", "write"))), amd64(numberOf("write") + 1), missing},
+			profileOf(specs.ActKill, clause(specs.ActAllow, names("frobnicate", "write"))), amd64(numberOf("write") + 1), missing},
 		{"a permissive default action lets unknown calls through",
-			profileOf(specs.ActLog, entry(specs.ActKill, names("read"))), amd64(5000), retLog},
+			profileOf(specs.ActLog, clause(specs.ActKill, names("read"))), amd64(5000), retLog},
 		{"to name only call 0 is to name none (runc)",
-			profileOf(specs.ActErrno, entry(specs.ActAllow, names("read"))), amd64(5000), denied},
+			profileOf(specs.ActErrno, clause(specs.ActAllow, names("read"))), amd64(5000), denied},
 		{"an entry with the default action says which calls are known",
-			profileOf(specs.ActErrno, entry(specs.ActErrno, names("clone3"))), amd64(numberOf("clone3") + 1), missing},
+			profileOf(specs.ActErrno, clause(specs.ActErrno, names("clone3"))), amd64(numberOf("clone3") + 1), missing},
 		{"but makes no rule, not even one that shadows",
-			profileOf(specs.ActErrno, entry(specs.ActErrno, names("read")), entry(specs.ActAllow, names("read", "clone3"))),
+			profileOf(specs.ActErrno, clause(specs.ActErrno, names("read")), clause(specs.ActAllow, names("read", "clone3"))),
 			amd64(numberOf("read")), retAllow},
 	})
 }
@@ -86,15 +86,15 @@ func TestStoriesOfArchitectures(t *testing.T) {
 		{"and so is x32 when it is not listed", all, amd64(x32Bit), retKillThread},
 		{"but not -1, with which a tracer skips a call", all, amd64(^uint32(0)), retAllow},
 		{"the first rule without conditions wins over all",
-			profileOf(specs.ActAllow, entry(specs.ActKill, names("ioctl"), arg(1, specs.OpEqualTo, 1)),
-				entry(specs.ActLog, names("ioctl")), entry(specs.ActTrap, names("ioctl"))),
+			profileOf(specs.ActAllow, clause(specs.ActKill, names("ioctl"), arg(1, specs.OpEqualTo, 1)),
+				clause(specs.ActLog, names("ioctl")), clause(specs.ActTrap, names("ioctl"))),
 			amd64(numberOf("ioctl"), 0, 1), retLog},
 	})
 }
 
 func TestStoriesOfArguments(t *testing.T) {
 	allowing := func(name string, args ...specs.LinuxSeccompArg) specs.LinuxSeccomp {
-		return profileOf(specs.ActErrno, entry(specs.ActAllow, names(name, "clone3"), args...))
+		return profileOf(specs.ActErrno, clause(specs.ActAllow, names(name, "clone3"), args...))
 	}
 	above, below := arg(0, specs.OpGreaterEqual, 5), arg(0, specs.OpLessEqual, 2)
 	masked := specs.LinuxSeccompArg{Index: 0, Op: specs.OpMaskedEqual, Value: 0xf0, ValueTwo: 0x13}
