@@ -63,9 +63,6 @@ func (p *Pump) dispatch(events []unix.EpollEvent) {
 			continue // closed since the kernel reported it
 		}
 		if w.in != nil && ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-			if ev.Events&unix.EPOLLHUP != 0 {
-				w.in.hup.Store(true)
-			}
 			p.readyLocked(w.in)
 		}
 		if w.out != nil && ev.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {

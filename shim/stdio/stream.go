@@ -66,7 +66,6 @@ type stream struct {
 	retry   *time.Timer
 
 	closing atomic.Bool // stdin: CloseStdin was called
-	hup     atomic.Bool // the writers of src are gone
 
 	// The schedule: guarded by pump.mu.
 	state  state
@@ -97,9 +96,6 @@ func (s *stream) turn() verdict {
 		switch {
 		case n > 0:
 			s.pump.moved.Add(uint64(n))
-			if s.mode == splice && n < spliceMax && !s.hup.Load() {
-				return s.pause() // src is empty or dst full: an edge will come
-			}
 		case err == nil:
 			return end
 		case s.toFile && len(s.pending) > 0:
