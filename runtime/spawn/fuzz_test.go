@@ -124,9 +124,10 @@ func TestCheckUnderSanitizers(t *testing.T) {
 // newCage is a world whose spawner has no rights on the host: it is root of a
 // user namespace of nobody, and pid 1 of a pid namespace.
 func newCage(t testing.TB) *world {
-	w := newWorldWith(t, 64, func(cmd *exec.Cmd) {
+	w := newWorldWith(t, 64, func(w *world) {
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 65534, Size: 1}}
-		cmd.SysProcAttr = &syscall.SysProcAttr{
+		w.cmd.Stderr = nil // what mutated programs say
+		w.cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 			UidMappings: ids, GidMappings: ids,
 		}

@@ -28,6 +28,7 @@ func requireRoot(t testing.TB) {
 type world struct {
 	t      testing.TB
 	cmd    *exec.Cmd
+	binary []byte // of the spawner
 	client *Client
 	slots  string
 	exits  chan Exit
@@ -38,18 +39,20 @@ type world struct {
 // processes are killed, and it must have left by itself.
 func newWorld(t testing.TB, n int) *world {
 	t.Helper()
-	return newWorldWith(t, n, func(*exec.Cmd) {})
+	return newWorldWith(t, n, func(*world) {})
 }
 
-func newWorldWith(t testing.TB, n int, change func(*exec.Cmd)) *world {
+func newWorldWith(t testing.TB, n int, change func(*world)) *world {
 	t.Helper()
 	requireRoot(t)
-	w := &world{t: t, slots: filepath.Join(t.TempDir(), "slots"), exits: make(chan Exit, 4096)}
+	w := &world{t: t, slots: filepath.Join(t.TempDir(), "slots"), exits: make(chan Exit, 4096), binary: spawnerBinary, cmd: exec.Command("/proc/self/fd/5", "-attach", "3", "4")}
+	w.cmd.Stderr = os.Stderr
+	change(w)
 	slots, err := makeSlots(BootConfig{Slots: w.slots, SlotCount: n})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := w.start(slots, change)
+	conn := w.start(slots)
 	if w.client, err = NewClient(conn, slots, func(e Exit) { w.exits <- e }); err != nil {
 		t.Fatal(err)
 	}
@@ -58,24 +61,21 @@ func newWorldWith(t testing.TB, n int, change func(*exec.Cmd)) *world {
 }
 
 // start runs a spawner and returns the server's end of its socket.
-func (w *world) start(slots *os.File, change func(*exec.Cmd)) *os.File {
+func (w *world) start(slots *os.File) *os.File {
 	w.t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	program, err := executable(spawnerBinary)
+	program, err := executable(w.binary)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer program.Close()
 	theirs := os.NewFile(uintptr(pair[1]), "theirs")
 	defer theirs.Close()
-	w.cmd = exec.Command("/proc/self/fd/5", "-attach", "3", "4")
 	w.cmd.Args[0] = "foundry-spawner"
 	w.cmd.ExtraFiles = []*os.File{theirs, slots, program}
-	w.cmd.Stderr = os.Stderr
-	change(w.cmd)
 	if err := w.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package spawn
 import (
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -152,3 +153,25 @@ func (w *world) run(proc *Process) {
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func ptrTo(b []byte) unsafe.Pointer { return unsafe.Pointer(&b[0]) }
+
+// compile returns a static program made of C source.
+func compile(t testing.TB, source string, args ...string) string {
+	t.Helper()
+	gcc, err := exec.LookPath("musl-gcc")
+	if err != nil {
+		t.Skip("SKIPPED: needs musl-gcc")
+	}
+	dir := t.TempDir()
+	file, program := filepath.Join(dir, "program.c"), filepath.Join(dir, "program")
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{"-O0"}, append(args, "-D_GNU_SOURCE", "-static", "-o", program)...)
+	if source != "" {
+		args = append(args, file)
+	}
+	if out, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
+		t.Fatalf("compile: %v\n%s", err, out)
+	}
+	return program
+}

@@ -8,6 +8,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#ifndef SLOW_FORK
+#define SLOW_FORK 0 /* tests give microseconds, for what happens before the intermediate is gone */
+#endif
+
 static const struct {
 	uint64_t flag;
 	const char *name;
@@ -66,8 +70,11 @@ int do_fork(struct stage *st)
 		say(st, "fork into the pid namespace");
 		return -1;
 	}
-	if (pid > 0)
+	if (pid > 0) {
+		if (SLOW_FORK)
+			usleep(SLOW_FORK);
 		_exit(0);
+	}
 	return 0;
 }
 
