@@ -23,13 +23,14 @@ import (
 // seen collects the task events of one daemon, by container, as short words:
 // create, start, exec-added e, exec-started e, exit, exit e, delete.
 type seen struct {
-	mu  sync.Mutex
-	all map[string][]string
+	mu    sync.Mutex
+	all   map[string][]string
+	codes map[string]int // of the exits and deletes, by container and word
 }
 
 func watch(t *testing.T, d *env.Daemon) *seen {
 	t.Helper()
-	s := &seen{all: map[string][]string{}}
+	s := &seen{all: map[string][]string{}, codes: map[string]int{}}
 	ctx, cancel := context.WithCancel(d.Context(t))
 	messages, errs := d.Client.EventService().Subscribe(ctx, `topic~="/tasks/"`)
 	done := make(chan struct{})
@@ -54,6 +55,7 @@ func (s *seen) add(m *events.Envelope) {
 		return
 	}
 	var id, word string
+	code := -1
 	switch e := v.(type) {
 	case *eventapi.TaskCreate:
 		id, word = e.ContainerID, "create"
@@ -64,7 +66,7 @@ func (s *seen) add(m *events.Envelope) {
 	case *eventapi.TaskExecStarted:
 		id, word = e.ContainerID, "exec-started "+e.ExecID
 	case *eventapi.TaskExit:
-		id, word = e.ContainerID, "exit"
+		id, word, code = e.ContainerID, "exit", int(e.ExitStatus)
 		if e.ID != e.ContainerID {
 			word += " " + e.ID
 		}
@@ -75,11 +77,24 @@ func (s *seen) add(m *events.Envelope) {
 	case *eventapi.TaskResumed:
 		id, word = e.ContainerID, "resumed"
 	case *eventapi.TaskDelete:
-		id, word = e.ContainerID, "delete"
+		id, word, code = e.ContainerID, "delete", int(e.ExitStatus)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[id] = append(s.all[id], word)
+	if code >= 0 {
+		s.codes[id+" "+word] = code
+	}
+}
+
+// code is the status in an exit or delete event of a container; -1 without one.
+func (s *seen) code(id, word string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if code, ok := s.codes[id+" "+word]; ok {
+		return code
+	}
+	return -1
 }
 
 func (s *seen) of(id string) []string {

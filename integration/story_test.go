@@ -31,7 +31,11 @@ func wantStatus(t testing.TB, d *env.Daemon, task client.Task, want client.Proce
 
 // runsTo runs a container to its end, from any goroutine.
 func runsTo(ctx context.Context, c client.Container, want uint32) error {
-	task, err := c.NewTask(ctx, nullIO)
+	return runWithIO(ctx, c, nullIO, want)
+}
+
+func runWithIO(ctx context.Context, c client.Container, io cio.Creator, want uint32) error {
+	task, err := c.NewTask(ctx, io)
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}

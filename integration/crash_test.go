@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"foundry/integration/env"
+)
+
+// In a crash containerd calls `delete` for every container at the same time,
+// whatever it was doing. Each ends and cleans its own within the 5 s that
+// containerd waits, knows what was recorded, and touches no other.
+func TestCrashOfAMixedCrowd(t *testing.T) {
+	requireFoundry(t)
+	neighbour := env.Containerd(t, env.Config{})
+	unharmed := startMany(t, neighbour, 3)
+	for name, victim := range map[string]func(env.Server) int{
+		"Server":  func(s env.Server) int { return s.Pid },
+		"Spawner": func(s env.Server) int { return s.Spawner },
+	} {
+		t.Run(name, func(t *testing.T) { crash(t, victim) })
+	}
+	for _, task := range unharmed {
+		wantStatus(t, neighbour, task, client.Running)
+		neighbour.Exec(t, task, "/bin/true")
+	}
+}
+
+func crash(t *testing.T, victim func(env.Server) int) {
+	d := env.Containerd(t, env.Config{})
+	events := watch(t, d)
+	var crowd []*member
+	for round := range 5 {
+		for _, kind := range crowdKinds {
+			m := &member{id: fmt.Sprint(strings.ToLower(kind.name), round), note: filepath.Join(t.TempDir(), "stopped")}
+			crowd = append(crowd, m)
+			m.want = kind.want
+			kind.make(t, d, m)
+		}
+	}
+	server := d.Servers()[0]
+	begin := time.Now()
+	if err := syscall.Kill(victim(server), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range crowd {
+		events.until(t, m.id, "delete")
+		// 255 is containerd's word for a `delete` that failed or was too slow.
+		if got := events.code(m.id, "delete"); got != m.want {
+			t.Errorf("%s: got status %d, want %d", m.id, got, m.want)
+		}
+		if env.Alive(m.pid) {
+			t.Errorf("%s: process %d lives", m.id, m.pid)
+		}
+		if b, err := os.ReadFile(m.note); m.hook && strings.Count(string(b), m.id) != 1 {
+			t.Errorf("%s: poststop hook wrote %q, %v, want its id once", m.id, b, err)
+		}
+	}
+	t.Logf("all %d were deleted after %s", len(crowd), time.Since(begin).Round(10*time.Millisecond))
+	d.CheckLeaks(t)
+	if got := d.Run(t, d.Container(t, env.ContainerConfig{Args: []string{"/bin/sh", "-c", "exit 5"}})).Code(); got != 5 {
+		t.Errorf("a container after the crash: got exit %d, want 5", got)
+	}
+	if s := d.Servers(); len(s) != 1 || s[0].Pid == server.Pid {
+		t.Errorf("servers after the crash: got %v, want a new one", s)
+	}
+	env.Eventually(t, "the old server and spawner leave", func() bool {
+		return !env.Alive(server.Spawner) && !env.Alive(server.Pid)
+	})
+}
+
+// member is one container of the crowd.
+type member struct {
+	id   string
+	pid  int
+	want int    // status in its TaskDelete
+	hook bool   // it has a poststop hook, which notes the id
+	note string // the file that the hook writes to
+}
+
+// crowdKinds are what containers do when the crash comes.
+var crowdKinds = []struct {
+	name string
+	want int
+	make func(*testing.T, *env.Daemon, *member)
+}{
+	{"Plain", 137, func(t *testing.T, d *env.Daemon, m *member) { m.start(t, d) }},
+	{"Execs", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		task := m.start(t, d)
+		for i := range 2 {
+			startExec(t, d, task, fmt.Sprint("e", i), "/bin/sleep", "100000")
+		}
+	}},
+	{"Terminal", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		c := d.Container(t, env.ContainerConfig{ID: m.id, Args: []string{"/bin/sleep", "100000"}, Opts: []oci.SpecOpts{oci.WithTTY}})
+		ctx := d.Context(t)
+		task, err := c.NewTask(ctx, cio.NewCreator(cio.WithStreams(neverEnding{}, &env.Output{}, nil), cio.WithTerminal, cio.WithFIFODir(d.Dir+"/io")))
+		if err == nil {
+			err = task.Start(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.pid = int(task.Pid())
+	}},
+	{"Paused", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		task := m.start(t, d)
+		startExec(t, d, task, "e", "/bin/sleep", "100000")
+		if err := task.Pause(d.Context(t)); err != nil {
+			t.Fatal(err)
+		}
+	}},
+	{"HostPids", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		task := m.start(t, d, oci.WithHostNamespace(specs.PIDNamespace),
+			oci.WithProcessArgs("/bin/sh", "-c", "sleep 100000 & setsid sleep 100000 & wait"))
+		startExec(t, d, task, "e", "/bin/sh", "-c", "trap '' TERM; setsid sleep 100000 & wait")
+	}},
+	{"Hooks", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		m.hook = true
+		m.start(t, d, notesItsEnd(m))
+	}},
+	{"Exited", 7, func(t *testing.T, d *env.Daemon, m *member) {
+		m.hook = true
+		task := m.start(t, d, oci.WithProcessArgs("/bin/sh", "-c", "exit 7"), notesItsEnd(m))
+		env.Eventually(t, "it exits", func() bool {
+			s, err := task.Status(d.Context(t))
+			return err == nil && s.Status == client.Stopped
+		})
+	}},
+	{"Created", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		task := d.Create(t, d.Container(t, env.ContainerConfig{ID: m.id}), nil)
+		m.pid = int(task.Pid())
+	}},
+}
+
+func (m *member) start(t *testing.T, d *env.Daemon, opts ...oci.SpecOpts) client.Task {
+	t.Helper()
+	c := d.Container(t, env.ContainerConfig{ID: m.id, Args: []string{"/bin/sleep", "100000"}, Opts: opts})
+	ctx := d.Context(t)
+	task, err := c.NewTask(ctx, nullIO)
+	if err == nil {
+		err = task.Start(ctx)
+	}
+	if err != nil {
+		t.Fatalf("start %s: %v", m.id, err)
+	}
+	m.pid = int(task.Pid())
+	return task
+}
+
+// startExec starts an exec and leaves it alone.
+func startExec(t *testing.T, d *env.Daemon, task client.Task, id string, args ...string) client.Process {
+	t.Helper()
+	ctx := d.Context(t)
+	spec, err := task.Spec(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := *spec.Process
+	process.Args, process.Terminal = args, false
+	p, err := task.Exec(ctx, id, &process, nullIO)
+	if err == nil {
+		err = p.Start(ctx)
+	}
+	if err != nil {
+		t.Fatalf("exec %q in %q: %v", args, task.ID(), err)
+	}
+	return p
+}
+
+func notesItsEnd(m *member) oci.SpecOpts {
+	script := fmt.Sprintf(`grep -o '"id":"[^"]*"' >> %s`, m.note)
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}}}}
+		return nil
+	}
+}
+
+// The server is killed again and again, each time a little later in the course
+// of parallel creates. Whatever half-made things that leaves, containerd's own
+// means (delete what has a task, forget what has none) clear them away, and the
+// next server serves.
+func TestServerKilledDuringCreates(t *testing.T) {
+	requireFoundry(t)
+	d := env.Containerd(t, env.Config{})
+	const parallelCreates = 20
+	repeats := 20
+	if testing.Short() {
+		repeats = 5
+	}
+	begin := time.Now()
+	createAndDelete(t, d, parallelCreates)
+	// From nothing done yet to all but done.
+	whole := time.Since(begin) / 2
+	for i := range repeats {
+		after := whole * time.Duration(i) / time.Duration(repeats)
+		victims := d.Servers()
+		if len(victims) != 1 {
+			t.Fatalf("servers before the kill after %s: got %d, want 1", after, len(victims))
+		}
+		killer := time.AfterFunc(after, func() { _ = syscall.Kill(victims[0].Pid, syscall.SIGKILL) })
+		failed := createAndDelete(t, d, parallelCreates)
+		if killer.Stop() {
+			t.Logf("the kill after %s came too late", after)
+			continue
+		}
+		t.Logf("killed after %s: %d of %d creates failed", after, failed, parallelCreates)
+		env.Eventually(t, "the spawner leaves", func() bool { return !env.Alive(victims[0].Spawner) })
+		d.CheckLeaks(t)
+		if t.Failed() {
+			return
+		}
+		if got := d.Run(t, d.Container(t, env.ContainerConfig{Args: []string{"/bin/true"}})).Code(); got != 0 {
+			t.Fatalf("run after the kill after %s: got exit %d", after, got)
+		}
+	}
+}
+
+// createAndDelete creates and starts containers side by side, then deletes
+// whatever there is of them, and returns how many did not come to run.
+func createAndDelete(t *testing.T, d *env.Daemon, n int) (failed int) {
+	t.Helper()
+	outcome := make([]error, n)
+	made := make([]client.Container, n)
+	for i := range n {
+		c, err := d.NewContainer(d.Context(t), env.ContainerConfig{Args: []string{"/bin/sleep", "100000"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[i] = c
+	}
+	parallel(n, n, func(i int) string {
+		ctx := d.Context(t)
+		task, err := made[i].NewTask(ctx, nullIO)
+		if err == nil {
+			err = task.Start(ctx)
+		}
+		outcome[i] = err
+		return ""
+	})
+	parallel(n, n, func(i int) string {
+		removeAll(t, d, made[i])
+		return ""
+	})
+	for _, err := range outcome {
+		if err != nil {
+			failed++
+		}
+	}
+	return failed
+}
+
+// removeAll removes a container of which there may be a task, or one that
+// containerd is about to find dead.
+func removeAll(t *testing.T, d *env.Daemon, c client.Container) {
+	t.Helper()
+	ctx := d.Context(t)
+	if task, err := c.Task(ctx, nil); err == nil {
+		_, _ = task.Delete(ctx, client.WithProcessKill) // it may go while we ask
+	}
+	var err error
+	for range 200 {
+		if err = c.Delete(ctx, client.WithSnapshotCleanup); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // until containerd has forgotten the task
+		if task, terr := c.Task(ctx, nil); terr == nil {
+			_, _ = task.Delete(ctx, client.WithProcessKill)
+		}
+	}
+	t.Errorf("delete %s: %v", c.ID(), err)
+}
