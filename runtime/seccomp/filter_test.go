@@ -125,7 +125,7 @@ func audits() []uint32 {
 // a few sets are always tried.
 func each(p *specs.LinuxSeccomp, native *arch, try func(data) bool) {
 	sets := argSets(p)
-	some := sets[:min(len(sets), 4)]
+	some := sets[:2]
 	for _, audit := range audits() {
 		conditional := conditionals(p, audit)
 		for _, n := range numbers(p, sectionArch(native, audit)) {
@@ -193,10 +193,10 @@ func TestCompiledEqualsInterpreted(t *testing.T) {
 		for _, native := range natives() {
 			t.Run(fmt.Sprintf("%s/%s", name, native.name), func(t *testing.T) {
 				p.Architectures = listFor(native)
-				m := build(t, p, native)
+				m, r := build(t, p, native), newReader(p, native)
 				t.Logf("%d instructions", len(m.code))
 				each(p, native, func(d data) bool {
-					got, want := m.run(d), interpret(p, native, d)
+					got, want := m.run(d), r.interpret(d)
 					if !slices.Contains(want, got) {
 						t.Errorf("%v: got %#x, want %#x", d, got, want)
 					}

@@ -8,17 +8,33 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// interpret answers a call by reading the profile, rule by rule: what the
-// spec says, with runc's and libseccomp's additions, in the plainest way. It
-// shares nothing with the compiler but the tables. Where rules of different
-// actions hold, it gives all of them.
-func interpret(p *specs.LinuxSeccomp, native *arch, d data) (answers []uint32) {
-	a := whose(p, native, d)
+// reader answers calls by reading the profile, rule by rule: what the spec
+// says, with runc's and libseccomp's additions, in the plainest way. It
+// shares nothing with the compiler but the tables.
+type reader struct {
+	p      *specs.LinuxSeccomp
+	native *arch
+	newest map[*arch]uint32
+}
+
+func newReader(p *specs.LinuxSeccomp, native *arch) reader {
+	r := reader{p: p, native: native, newest: map[*arch]uint32{}}
+	for i := range arches {
+		r.newest[&arches[i]] = newestNumber(p, &arches[i])
+	}
+	return r
+}
+
+// interpret gives the action of the rule that holds. Where several rules of
+// different actions hold, it gives all of them.
+func (r reader) interpret(d data) (answers []uint32) {
+	p := r.p
+	a := whose(p, r.native, d)
 	if a == nil {
 		return []uint32{retKillThread}
 	}
 	otherwise := action(p.DefaultAction, p.DefaultErrnoRet)
-	if stub(p, a, d, newestNumber(p, a)) {
+	if r.stub(a, d) {
 		return []uint32{retErrno | enosys}
 	}
 	if d.arch == archByName(specs.ArchX86_64).audit && d.nr >= x32Bit && d.nr != ^uint32(0) &&
@@ -64,21 +80,22 @@ func whose(p *specs.LinuxSeccomp, native *arch, d data) *arch {
 
 // stub is runc's rule: a call that is newer than all that the profile names
 // does not exist.
-func stub(p *specs.LinuxSeccomp, a *arch, d data, newest uint32) bool {
-	switch p.DefaultAction {
+func (r reader) stub(a *arch, d data) bool {
+	switch r.p.DefaultAction {
 	case specs.ActAllow, specs.ActLog, specs.ActTrace:
 		return false
 	}
 	if x32 := d.nr&x32Bit != 0; a.name == specs.ArchX86_64 && x32 {
 		return false
 	}
+	newest := r.newest[a]
 	return newest > 0 && (d.nr > newest || a.name == specs.ArchS390X && d.nr == 0)
 }
 
 func newestNumber(p *specs.LinuxSeccomp, a *arch) (newest uint32) {
 	for _, s := range p.Syscalls {
 		for _, name := range s.Names {
-			if n, ok := a.number(name); ok && !(a.mux && muxOf(name) != nil) {
+			if n, ok := a.number(name); ok && (!a.mux || muxOf(name) == nil) {
 				newest = max(newest, n)
 			}
 		}

@@ -4,6 +4,7 @@ package seccomp
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -21,7 +22,7 @@ import (
 // libseccomp is the real one, behind testdata/libseccomp.c.
 type libseccomp struct {
 	t   *testing.T
-	in  io.Writer
+	in  io.WriteCloser
 	out *bufio.Reader
 }
 
@@ -51,18 +52,24 @@ func startLibseccomp(t *testing.T) *libseccomp {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
+		if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
 			t.Errorf("oracle: %v", err)
 		}
 	})
 	return &libseccomp{t: t, in: in, out: bufio.NewReader(answers)}
 }
 
+func (l *libseccomp) tell(format string, args ...any) {
+	l.t.Helper()
+	if _, err := fmt.Fprintf(l.in, format, args...); err != nil {
+		l.t.Fatalf("oracle: %v", err)
+	}
+}
+
 // numbers is what libseccomp knows of a call, by column.
 func (l *libseccomp) numbers(name string) (list [columns]int32) {
 	l.t.Helper()
-	fmt.Fprintf(l.in, "numbers %s\n", name)
+	l.tell("numbers %s\n", name)
 	for i := range list {
 		if _, err := fmt.Fscan(l.out, &list[i]); err != nil {
 			l.t.Fatalf("oracle: %v", err)
@@ -80,7 +87,9 @@ func (l *libseccomp) knows(name string) bool {
 	for i := range known {
 		a := arches[slices.IndexFunc(arches[:], func(a arch) bool { return a.column == i })]
 		n, ok := a.number(name)
-		if ok && int32(n) != known[i] && !(known[i] < 0 && a.mux && muxOf(name) != nil) || !ok && known[i] >= 0 {
+		switch {
+		case known[i] < 0 && a.mux && muxOf(name) != nil:
+		case ok != (known[i] >= 0), ok && int32(n) != known[i]:
 			return false
 		}
 	}
@@ -114,9 +123,7 @@ func (l *libseccomp) compile(p *specs.LinuxSeccomp, native *arch) (func(data) ui
 			}
 		}
 	}
-	if _, err := io.WriteString(l.in, b.String()+"end\n"); err != nil {
-		l.t.Fatalf("oracle: %v", err)
-	}
+	l.tell("%send\n", b.String())
 	return l.program(p, native)
 }
 
@@ -151,13 +158,9 @@ func (l *libseccomp) program(p *specs.LinuxSeccomp, native *arch) (func(data) ui
 	if failed != 0 {
 		return nil, fmt.Errorf("libseccomp refuses a rule: error %d", failed)
 	}
-	newest := map[*arch]uint32{}
+	r := newReader(p, native)
 	return func(d data) uint32 {
-		a := whose(p, native, d)
-		if _, ok := newest[a]; a != nil && !ok {
-			newest[a] = newestNumber(p, a)
-		}
-		if a != nil && stub(p, a, d, newest[a]) {
+		if a := whose(p, native, d); a != nil && r.stub(a, d) {
 			return retErrno | enosys
 		}
 		return m.run(d)
@@ -229,13 +232,13 @@ func compareWithLibseccomp(t *testing.T, l *libseccomp, p *specs.LinuxSeccomp, n
 	if err != nil {
 		return 0
 	}
-	m := newMachine(asm, native)
+	m, r := newMachine(asm, native), newReader(p, native)
 	each(p, native, func(d data) bool {
 		got, want := m.run(d), reference(d)
 		if got == want {
 			return true
 		}
-		possible := interpret(p, native, d)
+		possible := r.interpret(d)
 		if slices.Contains(possible, got) && !slices.Contains(possible, want) {
 			wrong++
 			return true

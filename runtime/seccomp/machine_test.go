@@ -41,18 +41,6 @@ func newMachine(a *assembler, native *arch) machine {
 	return m
 }
 
-// decode reads a program of this machine's byte order.
-func decode(prog []byte) []insn {
-	var code []insn
-	for ; len(prog) >= 8; prog = prog[8:] {
-		code = append(code, insn{
-			code: binary.NativeEndian.Uint16(prog), jt: prog[2], jf: prog[3],
-			k: binary.NativeEndian.Uint32(prog[4:]),
-		})
-	}
-	return code
-}
-
 // run answers a call. The program has passed check, so it ends.
 func (m machine) run(d data) uint32 {
 	mem := d.words(m.order)
