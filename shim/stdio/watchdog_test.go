@@ -23,7 +23,7 @@ const page = 4096
 
 func newFaulty(t *testing.T, pages int) *faulty {
 	t.Helper()
-	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0)
 	if errno != 0 {
 		t.Skipf("SKIPPED: userfaultfd: %v", errno)
 	}
@@ -49,6 +49,13 @@ func (f *faulty) ioctl(t *testing.T, req uintptr, arg []uint64) {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(f.fd), req, uintptr(unsafe.Pointer(&arg[0]))); errno != 0 {
 		t.Skipf("SKIPPED: userfaultfd ioctl %#x: %v", req, errno)
 	}
+}
+
+// touched reports whether somebody waits for the last page.
+func (f *faulty) touched() bool {
+	fds := []unix.PollFd{{Fd: int32(f.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents == unix.POLLIN
 }
 
 func (f *faulty) release(t *testing.T) {
@@ -88,7 +95,8 @@ func TestStuckPipeStopsNoOther(t *testing.T) {
 	r := reader(t, bad.Stdout)
 	got := readN(t, r, page)
 	eventually(t, "refilled", func() bool { return full(x.outputs[0].dst) && fullSource(x.outputs[0]) })
-	got += readN(t, r, page) // the writer comes to the bad page, with the lock
+	got += readN(t, r, page)
+	eventually(t, "the writer at the bad page, with the lock", f.touched)
 	stuck := func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
