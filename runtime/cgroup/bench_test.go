@@ -125,11 +125,7 @@ func leastCreate(b *testing.B, g *Group) func() error {
 				return err
 			}
 		}
-		filter := g.filter1
-		if g.info.Unified {
-			filter = g.filter2
-		}
-		if err := filter(rules); err != nil {
+		if err := g.firstFilter(rules); err != nil {
 			return err
 		}
 		for _, d := range g.all() {

@@ -78,22 +78,13 @@ func (m *maker) run(rules ruleset) error {
 			return err
 		}
 	}
-	if m.g.info.Unified {
-		if err := m.g.checkType(m.limits); err != nil {
-			return err
-		}
-	}
 	if _, err := m.g.apply(m.limits); err != nil || m.own {
 		return err
 	}
-	if m.g.info.Unified || m.reused {
+	if m.reused {
 		return m.g.filter(rules)
 	}
-	if err := m.g.filter1(rules); err != nil {
-		return err
-	}
-	m.g.device = &rules
-	return nil
+	return m.g.firstFilter(rules)
 }
 
 // undo removes what was made, the last first. A directory that others filled
@@ -254,7 +245,7 @@ func (m *maker) enable() error {
 			_ = writeFile(h.Mountpoint+above, "cgroup.subtree_control", "+"+c)
 		}
 	}
-	return nil
+	return m.g.checkType(m.limits)
 }
 
 // ancestors of "/a/b/c" are "", "/a" and "/a/b".
@@ -268,8 +259,9 @@ func ancestors(p string) []string {
 	return list
 }
 
-// checkType looks at a v2 group below a threaded one: it must become threaded
-// itself before a process can enter, and then only threaded controllers work.
+// checkType looks at a v2 group that lacks controllers. Below a threaded one it
+// must become threaded itself before a process can enter, and then only
+// threaded controllers work.
 func (g *Group) checkType(limits []setting) error {
 	text, err := readFile(g.v2, "cgroup.type")
 	kind := strings.TrimSpace(text)

@@ -16,9 +16,23 @@ func (g *Group) filter(rules ruleset) error {
 	}
 	var err error
 	if g.info.Unified {
-		err = g.filter2(rules)
+		err = g.filter2(rules, false)
 	} else {
 		err = g.refilter1(rules)
+	}
+	if err == nil {
+		g.device = &rules
+	}
+	return err
+}
+
+// firstFilter sets the rules of a group that was made just now.
+func (g *Group) firstFilter(rules ruleset) error {
+	var err error
+	if g.info.Unified {
+		err = g.filter2(rules, true)
+	} else {
+		err = g.filter1(rules)
 	}
 	if err == nil {
 		g.device = &rules

@@ -72,12 +72,6 @@ func loadFilter(rules ruleset) (*ebpf.Program, error) {
 // An exception from "deny" applies when it covers every access that is asked
 // for, an exception from "allow" when it covers any of them.
 func compile(rules ruleset) asm.Instructions {
-	verdict := func(allow bool) int32 {
-		if allow {
-			return 1
-		}
-		return 0
-	}
 	prog := asm.Instructions{
 		asm.LoadMem(asm.R2, asm.R1, 0, asm.Word),
 		asm.Mov.Reg(asm.R3, asm.R2),
@@ -87,42 +81,54 @@ func compile(rules ruleset) asm.Instructions {
 		asm.LoadMem(asm.R5, asm.R1, 8, asm.Word),
 	}
 	label := ""
-	for n, d := range rules.sorted() {
-		next := "next" + strconv.Itoa(n)
-		kind := int32(unix.BPF_DEVCG_DEV_CHAR)
-		if d.kind == 'b' {
-			kind = unix.BPF_DEVCG_DEV_BLOCK
-		}
-		block := asm.Instructions{asm.JNE.Imm(asm.R2, kind, next)}
-		switch acc := rules.except[d]; {
-		case rules.allow:
-			block = append(block, asm.Mov.Reg(asm.R1, asm.R3), asm.And.Imm(asm.R1, int32(acc)), asm.JEq.Imm(asm.R1, 0, next))
-		case acc != accAll:
-			block = append(block, asm.Mov.Reg(asm.R1, asm.R3), asm.And.Imm(asm.R1, int32(accAll&^acc)), asm.JNE.Imm(asm.R1, 0, next))
-		}
-		if d.major != anyNumber {
-			block = append(block, asm.JNE.Imm(asm.R4, int32(d.major), next))
-		}
-		if d.minor != anyNumber {
-			block = append(block, asm.JNE.Imm(asm.R5, int32(d.minor), next))
-		}
-		block = append(block, asm.Mov.Imm(asm.R0, verdict(!rules.allow)), asm.Return())
+	add := func(block asm.Instructions, next string) {
 		if label != "" {
 			block[0] = block[0].WithSymbol(label)
 		}
 		prog, label = append(prog, block...), next
 	}
-	last := asm.Mov.Imm(asm.R0, verdict(rules.allow))
-	if label != "" {
-		last = last.WithSymbol(label)
+	for n, d := range rules.sorted() {
+		next := "next" + strconv.Itoa(n)
+		add(exception(d, rules.except[d], rules.allow, next), next)
 	}
-	return append(prog, last, asm.Return())
+	add(verdict(rules.allow), "")
+	return prog
+}
+
+// exception compiles one: go on at next, or answer against the default.
+func exception(d device, acc access, allow bool, next string) asm.Instructions {
+	kind := int32(unix.BPF_DEVCG_DEV_CHAR)
+	if d.kind == 'b' {
+		kind = unix.BPF_DEVCG_DEV_BLOCK
+	}
+	block := asm.Instructions{asm.JNE.Imm(asm.R2, kind, next)}
+	switch {
+	case allow:
+		block = append(block, asm.Mov.Reg(asm.R1, asm.R3), asm.And.Imm(asm.R1, int32(acc)), asm.JEq.Imm(asm.R1, 0, next))
+	case acc != accAll:
+		block = append(block, asm.Mov.Reg(asm.R1, asm.R3), asm.And.Imm(asm.R1, int32(accAll&^acc)), asm.JNE.Imm(asm.R1, 0, next))
+	}
+	if d.major != anyNumber {
+		block = append(block, asm.JNE.Imm(asm.R4, int32(d.major), next))
+	}
+	if d.minor != anyNumber {
+		block = append(block, asm.JNE.Imm(asm.R5, int32(d.minor), next))
+	}
+	return append(block, verdict(!allow)...)
+}
+
+func verdict(allow bool) asm.Instructions {
+	answer := int32(0)
+	if allow {
+		answer = 1
+	}
+	return asm.Instructions{asm.Mov.Imm(asm.R0, answer), asm.Return()}
 }
 
 // filter2 attaches the filter for rules to the group. A filter of ours that is
 // there is exchanged in one step (kernel 5.6), so that no access slips through
-// and none that both allow is refused.
-func (g *Group) filter2(rules ruleset) error {
+// and none that both allow is refused. A fresh group has none.
+func (g *Group) filter2(rules ruleset, fresh bool) error {
 	prog, err := g.info.programs.get(rules)
 	if err != nil {
 		return err
@@ -133,9 +139,11 @@ func (g *Group) filter2(rules ruleset) error {
 		return fmt.Errorf("attach device filter: %w", err)
 	}
 	defer dir.Close()
-	old, err := attached(dir)
-	if err != nil {
-		return err
+	var old []*ebpf.Program
+	if !fresh {
+		if old, err = attached(dir); err != nil {
+			return err
+		}
 	}
 	defer closePrograms(old)
 	return exchange(dir, prog, old)

@@ -55,8 +55,8 @@ func (r *reader) cpu1() *v1.CPUStat {
 	}
 }
 
-// memory1 copies memory.stat; every figure of the group has a twin with the
-// groups below it included.
+// memory1 copies memory.stat, one line a figure; every figure of the group has
+// a twin with the groups below it included.
 func (r *reader) memory1() *v1.MemoryStat {
 	s := r.fields("memory", "memory.stat")
 	return &v1.MemoryStat{

@@ -45,7 +45,7 @@ func (r *reader) cpu2() *v2.CPUStat {
 	}
 }
 
-// memory2 copies memory.stat, which counts the groups below too.
+// memory2 copies memory.stat, one line a figure; it counts the groups below too.
 func (r *reader) memory2() *v2.MemoryStat {
 	s := r.fields("memory", "memory.stat")
 	return &v2.MemoryStat{
