@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -138,55 +137,6 @@ func TestDeleteHarmsNoSibling(t *testing.T) {
 	// containerd knows nothing of what we did behind its back; at its next
 	// start it finds a bundle without a container, and removes it.
 	d.Restart(t)
-}
-
-// A thousand short lives with execs on their heels, and a thousand execs: then
-// the server is as small as before.
-func TestChurn(t *testing.T) {
-	d := env.Containerd(t, env.Config{})
-	const lives, execs, workers = 1000, 1000, 32
-	quiet := d.StartTask(t, sleeper(t, d))
-	d.Exec(t, quiet, "/bin/true")
-	before := measure(d)
-	events := watch(t, d)
-	ids := parallel(workers/4, lives, func(int) string {
-		c, err := d.NewContainer(d.Context(t), env.ContainerConfig{Args: []string{"/bin/true"}})
-		if err != nil {
-			t.Errorf("container: %v", err)
-			return ""
-		}
-		if err := raced(d, d.Context(t), c); err != nil {
-			t.Errorf("%s: %v", c.ID(), err)
-		}
-		if err := c.Delete(d.Context(t), client.WithSnapshotCleanup); err != nil {
-			t.Errorf("%s: %v", c.ID(), err)
-		}
-		return c.ID()
-	})
-	for _, id := range ids {
-		if wrong := disorder(events.until(t, id, "delete")); wrong != "" {
-			t.Errorf("%s: %s in %q", id, wrong, events.of(id))
-		}
-	}
-	parallel(workers, execs, func(i int) string {
-		r, err := d.TryExec(d.Context(t), quiet, "/bin/sh", "-c", "exit "+string(rune('0'+i%8)))
-		if err != nil || r.Code() != i%8 {
-			t.Errorf("exec %d: got %d, %v, want %d", i, r.Code(), err, i%8)
-		}
-		return ""
-	})
-	if !slices.Equal(measure(d), before) {
-		env.Eventually(t, "descriptors and children are as before", func() bool { return slices.Equal(measure(d), before) })
-	}
-}
-
-// measure counts what a server and its spawner hold.
-func measure(d *env.Daemon) []int {
-	var out []int
-	for _, s := range d.Servers() {
-		out = append(out, env.FDs(s.Pid), env.FDs(s.Spawner), len(env.Children(s.Spawner)))
-	}
-	return out
 }
 
 // parallel does n things, some at a time, and gathers what they return.

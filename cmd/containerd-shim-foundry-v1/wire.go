@@ -29,11 +29,11 @@ func readField(b []byte) (field, int) {
 	if n == 0 || f.number == 0 || f.number > 1<<29-1 || f.wire == wireEndGroup {
 		return f, 0
 	}
-	size, ok := 0, true
-	switch f.wire {
-	case wireStartGroup:
+	var size int
+	var ok bool
+	if f.wire == wireStartGroup {
 		size, ok = groupSize(b[n:], f.number)
-	default:
+	} else {
 		f.bytes, size, ok = readValue(b[n:], f.wire)
 	}
 	if !ok {
