@@ -66,7 +66,7 @@ static void shed(struct stage *st, struct birth *b)
 {
 	int keep[WIRE_MAX_FDS + 4], n = 0;
 
-	st->slot = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->slots_fd, (off_t)b->slot * SLOT_SIZE);
+	st->slot = mmap(STAGE_MEMORY, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->slots_fd, (off_t)b->slot * SLOT_SIZE);
 	if (st->slot == MAP_FAILED)
 		_exit(1);
 	for (uint32_t i = 0; i < b->plan.nfiles; i++)

@@ -9,6 +9,13 @@
 #define FOUNDRY_STAGE_H
 #include "spawner.h"
 
+/*
+ * Where a stage asks for memory: away from what the spawner has mapped and does
+ * not fork. User-mode Linux (6.1) leaves those pages in the child, and what the
+ * child then maps over them is the spawner's memory.
+ */
+#define STAGE_MEMORY ((void *)0x10000000)
+
 /* Everything the stage gets from the spawner. */
 struct birth {
 	struct plan plan;
