@@ -68,7 +68,7 @@ static char **vector(struct stage *st, int n)
 
 	for (const char *c = p; c < end; c++)
 		count += *c == 0;
-	v = mmap(STAGE_MEMORY, (count + 1) * sizeof *v, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	v = mmap(STAGE_MEMORY(n + 1), (count + 1) * sizeof *v, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (v == MAP_FAILED)
 		return NULL;
 	for (size_t i = 0; i < count; i++, p += strlen(p) + 1)

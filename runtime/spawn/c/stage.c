@@ -66,7 +66,7 @@ static void shed(struct stage *st, struct birth *b)
 {
 	int keep[WIRE_MAX_FDS + 4], n = 0;
 
-	st->slot = mmap(STAGE_MEMORY, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->slots_fd, (off_t)b->slot * SLOT_SIZE);
+	st->slot = mmap(STAGE_MEMORY(0), SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->slots_fd, (off_t)b->slot * SLOT_SIZE);
 	if (st->slot == MAP_FAILED)
 		_exit(1);
 	for (uint32_t i = 0; i < b->plan.nfiles; i++)
@@ -91,6 +91,22 @@ static void inherit(struct stage *st, const struct birth *b)
 	umask(0);
 }
 
+/* See check_order. What remains is what the program gets, and pipes. */
+static void close_host(struct stage *st)
+{
+	int keep[PLAN_MAX_DUP + 3], n = 0;
+
+	for (int fd = 3; fd < PLAN_MAX_DUP; fd++)
+		keep[n++] = fd;
+	keep[n++] = st->status;
+	if (st->fifo >= 0)
+		keep[n++] = st->fifo;
+	if (st->master >= 0)
+		keep[n++] = st->master;
+	fds_keep_only(keep, n);
+	st->proc = st->null = st->root = st->null_mount = st->mask_file = st->mask_dir = -1;
+}
+
 _Noreturn void stage_run(struct birth *b)
 {
 	struct stage st = {
@@ -104,6 +120,8 @@ _Noreturn void stage_run(struct birth *b)
 	signals_end_the_stage();
 	inherit(&st, b);
 	for (uint32_t i = 0; i < b->plan.nsteps; i++) {
+		if (i == b->plan.uses)
+			close_host(&st);
 		st.step = &b->plan.steps[i];
 		st.slot->step = i;
 		if (steps[st.step->op](&st) == 0)

@@ -10,11 +10,11 @@
 #include "spawner.h"
 
 /*
- * Where a stage asks for memory: away from what the spawner has mapped and does
- * not fork. User-mode Linux (6.1) leaves those pages in the child, and what the
- * child then maps over them is the spawner's memory.
+ * Where a stage asks for its nth mapping: away from what the spawner has mapped
+ * and does not fork. User-mode Linux (6.1) leaves those pages in the child, and
+ * what the child then maps over them is the spawner's memory.
  */
-#define STAGE_MEMORY ((void *)0x10000000)
+#define STAGE_MEMORY(n) ((void *)(0x10000000ul + ((unsigned long)(n) << 24)))
 
 /* Everything the stage gets from the spawner. */
 struct birth {
