@@ -49,12 +49,12 @@ type Daemon struct {
 func Containerd(t testing.TB, cfg Config) *Daemon {
 	t.Helper()
 	RequireRoot(t)
+	path := append(append([]string(nil), cfg.Path...), Bin(t), Tools(t), os.Getenv("PATH"))
 	dir, err := os.MkdirTemp("", "fe") // short: containerd allows a socket_dir 42 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &Daemon{Dir: dir, Address: dir + "/c.sock", Namespace: "fe" + strings.ToLower(rand.Text()[:10]), cfg: cfg}
-	path := append(append([]string(nil), cfg.Path...), Bin(t), Tools(t), os.Getenv("PATH"))
 	d.path = strings.Join(path, ":")
 	if err := os.WriteFile(dir+"/config.toml", []byte(d.toml()), 0o600); err != nil {
 		t.Fatal(err)
