@@ -115,7 +115,7 @@ func (p *Process) Sync(ctx context.Context) (Point, error) {
 	switch {
 	case n == 1:
 		return p.arrived(b[0])
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed) && p.executed():
 		return p.finished()
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 		err = context.Cause(ctx)
@@ -136,11 +136,17 @@ func (p *Process) arrived(b byte) (Point, error) {
 	return 0, fmt.Errorf("follow process %d: unknown sync point %q", p.Pid, b)
 }
 
+func (p *Process) executed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan == nil
+}
+
 // finished tells, after the status pipe has closed, an execve from an end.
 func (p *Process) finished() (Point, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.plan == nil {
+	if p.plan == nil { // once more
 		return PointExec, nil
 	}
 	o := p.last
@@ -149,7 +155,7 @@ func (p *Process) finished() (Point, error) {
 	}
 	if o.errno == 0 && o.step == len(p.plan.Steps)-1 {
 		p.plan = nil // it can be large, and the process live long
-		return PointExec, nil
+		return PointExec, p.status.Close()
 	}
 	if o.errno == 0 {
 		o.errno, o.what = syscall.ECANCELED, "process was killed before its program ran"
@@ -225,7 +231,12 @@ func (p *Process) control(f func(pidfd int) error) error {
 	return ferr
 }
 
-// Close gives back the server's descriptors. The process lives on.
+// Close gives back the server's descriptors. The process lives on, unless it
+// has a sync point to come: nobody would let it past that.
 func (p *Process) Close() error {
-	return errors.Join(p.status.Close(), p.Pidfd.Close())
+	err := p.status.Close()
+	if errors.Is(err, os.ErrClosed) { // by Sync, at PointExec
+		err = nil
+	}
+	return errors.Join(err, p.Pidfd.Close())
 }

@@ -10,6 +10,7 @@ import (
 	"foundry/runtime/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // TestLinksStayInRoot: an image full of links that lead to the host. Each
@@ -192,3 +193,36 @@ func TestUser(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// TestProgramIsOfTheContainer: no descriptor of the stage leads the image's
+// links, the program's path or the working directory to the host
+// (CVE-2024-21626, CVE-2019-5736).
+func TestProgramIsOfTheContainer(t *testing.T) {
+	w := newWorld(t, 16)
+	for fd := 3; fd < 40; fd++ {
+		for _, path := range []string{"", "/self/root", "/1/root"} {
+			via := "/proc/self/fd/" + itoa(fd) + path
+			for _, terminal := range []bool{false, true} {
+				ct := newContainer(t, "/evil")
+				ct.spec.Process.Terminal = terminal
+				link(t, via+"/bin/busybox", filepath.Join(ct.facts.Rootfs, "evil"))
+				ct.spec.Process.NoNewPrivileges = false
+				ct.facts.Seccomp = program(unix.SockFilter{Code: 0x06, K: 0x7fff0000})
+				p := w.spawn(ct.plan(t))
+				if point, err := p.Sync(w.context()); err == nil {
+					t.Fatalf("a program of the host was found through %s: %v", via, point)
+				}
+				w.exit(p)
+				p.Close()
+			}
+		}
+		ct := newContainer(t, "sh", "-c", "echo *")
+		ct.spec.Process.Cwd = "/proc/self/fd/" + itoa(fd)
+		p := w.spawn(ct.plan(t))
+		if point, err := p.Sync(w.context()); err == nil {
+			t.Fatalf("descriptor %d is a working directory: %v", fd, point)
+		}
+		w.exit(p)
+		p.Close()
+	}
+}

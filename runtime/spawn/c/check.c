@@ -105,7 +105,7 @@ static const char *check_operands(struct check *c, const struct plan_step *s)
 	for (int i = 0; i < 4; i++)
 		if ((why = check_string(c, &s->s[i], r->strings[i])))
 			return why;
-	if (r->needs & ~c->have)
+	if (r->needs & ~(c->have | HOST_FDS))
 		return "would act on the host: a namespace or root step must come first";
 	return NULL;
 }
@@ -222,6 +222,23 @@ static const char *check_values(struct check *c, const struct plan_step *s)
 	return NULL;
 }
 
+/*
+ * The container names the program: through /proc/self/fd it could name what
+ * the stage has open of the host. So all that is closed after the last step
+ * that needs it, and the lookup comes later.
+ */
+static const char *check_order(struct check *c, const struct plan_step *s)
+{
+	const struct op_rule *r = &op_rules[s->op];
+
+	if (!(r->needs & (HOST_FDS | OWN_ROOT | IN_ROOT)) && (r->fd == FD_NONE || s->fd < 0))
+		return NULL;
+	if (c->have & LOOKED_UP)
+		return "must come before the lookup of the program";
+	c->plan->uses = c->at + 1;
+	return NULL;
+}
+
 static int check_step(struct check *c, const struct plan_step *s)
 {
 	const char *why;
@@ -230,7 +247,7 @@ static int check_step(struct check *c, const struct plan_step *s)
 		return refuse(c, EINVAL, "not a step");
 	if (s->op >= OP_COUNT || !op_rules[s->op].name)
 		return refuse(c, ENOSYS, "this spawner does not know the step; it needs an upgrade");
-	if ((why = check_operands(c, s)) || (why = check_values(c, s)))
+	if ((why = check_operands(c, s)) || (why = check_values(c, s)) || (why = check_order(c, s)))
 		return refuse(c, EINVAL, why);
 	return 0;
 }

@@ -26,6 +26,7 @@ struct plan {
 	bool nofile;   /* has OP_RLIMIT of RLIMIT_NOFILE */
 	bool umask;    /* has OP_UMASK */
 	bool masks;    /* has OP_MASK after OP_PIVOT */
+	uint32_t uses; /* how many steps, from the first, need descriptors of the host: none after them does */
 };
 
 struct plan_check {

@@ -13,6 +13,7 @@ enum op_needs {
 	OWN_ROOT = 8,   /* OP_ROOT */
 	IN_ROOT = 16,   /* OP_ROOT, or the root of a mount namespace that was joined */
 	LOOKED_UP = 32, /* OP_LOOKUP */
+	HOST_FDS = 64,  /* nothing before; uses descriptors that lead to the host */
 };
 
 struct op_rule {
