@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# boot-uml.sh [-w DIR] [-m MiB] [-t SECONDS] [-e NAME=VALUE]... -- COMMAND...
+# boot-uml.sh [-w DIR] [-m MiB] [-t SECONDS] [-e NAME=VALUE]... [-p PROGRAM]... -- COMMAND...
 #
 # Run COMMAND in a throw-away user-mode Linux guest with nothing but cgroup v2
 # and with all capabilities; exit with its code, or 125 when the guest gave
@@ -11,7 +11,8 @@
 # arguments. The root is an overlay of the host's / (read-only) and a tmpfs;
 # DIR (the current directory) is the host's, read-write, at its own path.
 # /tmp is the guest's own: a program that lies below the host's (as go test
-# -exec passes it) is copied. -e sets a variable for COMMAND.
+# -exec passes it) is copied. -e sets a variable for COMMAND. -p names a static
+# program that COMMAND starts, directly or not: see no-avx.py.
 #
 #	go test -c -o build/cgroup.test ./runtime/cgroup
 #	integration/vm/boot-uml.sh -w "$PWD" -- build/cgroup.test -test.v
@@ -24,12 +25,14 @@ vm=${FOUNDRY_CACHE:-$HOME/.cache/foundry}/vm
 uml=$vm/uml/usr/bin/linux.uml
 mods=$vm/uml/usr/lib/uml/modules
 work=$PWD mem=768 lim=300 vars=()
-while getopts w:m:t:e: o; do
+programs=(/lib64/ld-linux-x86-64.so.2 /bin/busybox)
+while getopts w:m:t:e:p: o; do
 	case $o in
 	w) work=$OPTARG ;;
 	m) mem=$OPTARG ;;
 	t) lim=$OPTARG ;;
 	e) vars+=("$OPTARG") ;;
+	p) programs+=("$(realpath "$OPTARG")") ;;
 	*) exit 64 ;;
 	esac
 done
@@ -37,16 +40,25 @@ shift $((OPTIND - 1))
 [ $# -gt 0 ] || set -- true
 [ -x "$uml" ] || { echo "boot-uml.sh: no $uml: run $(dirname "$0")/setup.sh" >&2; exit 125; }
 
+# What the guest needs to know lies in a directory that it mounts as /run/ctl.
+ctl=$(mktemp -d -t uml.ctl.XXXXXX)
+
 # See no-xstate.py: no program of a guest on such a host may use AVX. Words that
-# the kernel does not know become the environment of its first process.
+# the kernel does not know become the environment of its first process; what has
+# an environment of its own is replaced by a copy that was told.
 wrap=() noavx=""
+: >"$ctl/copies"
 if grep -qw amx_tile /proc/cpuinfo; then
-	wrap=("$(dirname "$0")/no-xstate.py")
+	here=$(dirname "$0")
+	wrap=("$here/no-xstate.py")
+	for p in "${programs[@]}"; do
+		n=$((${n:-0} + 1))
+		"$here/no-avx.py" "$p" "$ctl/copy$n" || exit 125
+		echo "copy$n $p" >>"$ctl/copies"
+	done
 	noavx="GODEBUG=cpu.all=off GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD"
 fi
 
-# What the guest needs to know lies in a directory that it mounts as /run/ctl.
-ctl=$(mktemp -d -t uml.ctl.XXXXXX)
 for v in ${vars[@]+"${vars[@]}"}; do printf 'export %q\n' "$v"; done >"$ctl/cmd"
 if [ $# -gt 1 ] || { [ -f "$1" ] && [ -x "$1" ]; }; then
 	case $1 in /tmp/*) cp "$1" "$ctl/prog"; shift; set -- /run/ctl/prog "$@" ;; esac
@@ -92,6 +104,7 @@ ln -sf /proc/self/fd $N/dev/fd
 for c in $(cat $N/sys/fs/cgroup/cgroup.controllers); do echo "+$c" >$N/sys/fs/cgroup/cgroup.subtree_control; done
 cd $N && mkdir -p run/old && pivot_root . run/old && umount -l /run/old
 cd /
+while read -r copy program; do mount -o bind "/run/ctl/$copy" "$program"; done </run/ctl/copies
 ip link set lo up
 hostname uml
 cd "$(cat /run/ctl/cwd)" 2>/dev/null || cd /

@@ -5,6 +5,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -78,7 +79,15 @@ func (m *maker) run(rules ruleset) error {
 			return err
 		}
 	}
-	if _, err := m.g.apply(m.limits); err != nil || m.own {
+	_, err := m.g.apply(m.limits)
+	if m.g.info.Unified && errors.Is(err, fs.ErrNotExist) {
+		// Somebody else is enabling controllers in a parent: the kernel lists
+		// them before it makes their files. Enabling them waits for that.
+		if err = m.enableAll(); err == nil {
+			_, err = m.g.apply(m.limits)
+		}
+	}
+	if err != nil || m.own {
 		return err
 	}
 	if m.reused {
@@ -236,6 +245,11 @@ func (m *maker) enable() error {
 	if len(strings.Fields(text)) >= len(h.Controllers) {
 		return nil
 	}
+	return m.enableAll()
+}
+
+func (m *maker) enableAll() error {
+	h := m.g.info.Hierarchies[0]
 	all := "+" + strings.Join(h.Controllers, " +")
 	for _, above := range ancestors(m.g.path) {
 		if writeFile(h.Mountpoint+above, "cgroup.subtree_control", all) == nil {
