@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
+	"foundry/runtime/oci"
 	"foundry/runtime/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -76,26 +78,89 @@ func mutate(r *rand.Rand, body []byte) []byte {
 	return b
 }
 
-// TestCheckUnderSanitizers runs the spawner's own check of plans over mutated
-// ones, each in memory of just its size.
-func TestCheckUnderSanitizers(t *testing.T) {
+// checker is the spawner's check of plans as a program of its own, built with
+// sanitizers.
+type checker struct {
+	program string
+	in      bytes.Buffer
+}
+
+func newChecker(t *testing.T) *checker {
+	t.Helper()
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		t.Skip("SKIPPED: needs gcc")
 	}
-	program := filepath.Join(t.TempDir(), "check")
+	c := &checker{program: filepath.Join(t.TempDir(), "check")}
 	build := exec.Command(gcc, "-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-fsanitize=address,undefined",
-		"-fno-sanitize-recover=all", "-o", program, "c/fuzz/check.c", "c/check.c", "c/ops.c", "c/text.c")
+		"-fno-sanitize-recover=all", "-o", c.program, "c/fuzz/check.c", "c/check.c", "c/ops.c", "c/text.c")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("compile: %v\n%s", err, out)
 	}
-	var in bytes.Buffer
-	add := func(body []byte, nfiles uint32, clone uint64) {
-		in.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(body))))
-		in.Write(binary.LittleEndian.AppendUint32(nil, nfiles))
-		in.Write(binary.LittleEndian.AppendUint64(nil, clone))
-		in.Write(body)
+	return c
+}
+
+func (c *checker) add(body []byte, nfiles uint32, clone uint64) {
+	c.in.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(body))))
+	c.in.Write(binary.LittleEndian.AppendUint32(nil, nfiles))
+	c.in.Write(binary.LittleEndian.AppendUint64(nil, clone))
+	c.in.Write(body)
+}
+
+func (c *checker) run(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(c.program, args...)
+	cmd.Stdin = &c.in
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("check: %v\n%s", err, out)
 	}
+	return string(out)
+}
+
+// TestPlansPass: whatever runtime/plan makes of the specs of its goldens, the
+// spawner takes.
+func TestPlansPass(t *testing.T) {
+	c := newChecker(t)
+	files, err := filepath.Glob("../plan/testdata/*.json")
+	must(t, err)
+	n := 0
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		must(t, err)
+		spec, err := oci.Parse(body)
+		must(t, err)
+		for bits := range 8 {
+			facts := plan.Facts{ID: "x", Bundle: "/bundle", Rootfs: "/bundle/rootfs", LastCap: 40, Hooks: bits&1 != 0, NoPivotRoot: bits&2 != 0}
+			facts.RootfsMounts = []plan.Mount{{Type: "overlay", Source: "overlay", Options: []string{"lowerdir=/a:/b"}}}
+			if bits&4 != 0 {
+				facts.Seccomp = make([]byte, 16)
+			}
+			for _, terminal := range []bool{false, true} {
+				spec.Process.Terminal = terminal
+				p, err := plan.New(spec, facts)
+				must(t, err)
+				e, err := plan.NewExec(spec, spec.Process, facts)
+				must(t, err)
+				for _, p := range []*plan.Plan{p, e} {
+					body, err := Encode(p)
+					must(t, err)
+					c.add(body, uint32(len(p.Files)), p.Clone)
+					n++
+				}
+			}
+		}
+	}
+	if got, want := c.run(t, "refused"), fmt.Sprintf("%d passed, 0 refused", n); n == 0 || !strings.HasPrefix(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestCheckUnderSanitizers runs the check over mutated plans, each in memory of
+// just its size.
+func TestCheckUnderSanitizers(t *testing.T) {
+	c := newChecker(t)
+	add := c.add
 	r := rand.New(rand.NewPCG(1, 2))
 	seeds := corpus(t)
 	for _, body := range seeds {
@@ -108,14 +173,9 @@ func TestCheckUnderSanitizers(t *testing.T) {
 			add(body[:n], nfilesOf(body), 0)
 		}
 	}
-	check := exec.Command(program)
-	check.Stdin = &in
-	out, err := check.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	out := c.run(t)
 	var passed, refused int
-	if _, err := fmt.Sscanf(string(out), "%d passed, %d refused", &passed, &refused); err != nil || passed < len(seeds) || refused < 1000 {
+	if _, err := fmt.Sscanf(out, "%d passed, %d refused", &passed, &refused); err != nil || passed < len(seeds) || refused < 1000 {
 		t.Errorf("%s: want at least the %d seeds to pass, and most others refused", out, len(seeds))
 	}
 	t.Logf("%s", out)

@@ -31,7 +31,7 @@ static unsigned long read_all(const struct plan *p)
 	return sum;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct { uint32_t len, nfiles; uint64_t clone_flags; } h;
 	unsigned long passed = 0, refused = 0, sum = 0;
@@ -48,6 +48,8 @@ int main(void)
 		err = plan_check(&p, &in, text, sizeof text);
 		if (err && !memchr(text, 0, sizeof text))
 			abort();
+		if (err && argc > 1)
+			printf("%s: %s\n", argv[1], text);
 		if (err)
 			refused++;
 		else
