@@ -32,8 +32,9 @@ type victim struct {
 	Rootfs    []plan.Mount
 	// KillAt is the number of the step after which the server kills itself; 0: never.
 	KillAt int
-	// Until is how far the containers are taken: "created", "exited" (the
-	// exit is known but not acknowledged), "acknowledged", "deleted".
+	// Until is how far the containers are taken: "created", "started",
+	// "paused", "exited" (the exit is known but not acknowledged),
+	// "acknowledged", "deleted".
 	Until string
 }
 
@@ -92,6 +93,12 @@ func (v victim) life(rt *Runtime, id string) error {
 	}
 	if err := c.Start(ctx); err != nil {
 		return err
+	}
+	if v.Until == "paused" {
+		if _, err := c.Exec(ctx, ExecConfig{ID: "e", Process: c.Spec().Process}); err != nil {
+			return err
+		}
+		return c.Pause(ctx)
 	}
 	if v.Until == "started" {
 		return nil
@@ -264,6 +271,23 @@ func TestReclaimWithAHangingHook(t *testing.T) {
 	_, found, err := Reclaim(ctx, ReclaimConfig{Root: p.root, Namespace: "test", ID: "victim", Bundle: filepath.Join(p.dir, "bundles", "victim")})
 	if !found || err != nil || ctx.Err() != nil {
 		t.Errorf("got %v, %v, %v; want it done in time", found, err, ctx.Err())
+	}
+	if left := p.traces(t); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// The v1 freezer holds back even the SIGKILL of its processes.
+func TestReclaimOfPaused(t *testing.T) {
+	p, v := crashWorld(t, []string{"victim"}, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "60"} })
+	v.Until = "paused"
+	runVictim(t, v)
+	begin := time.Now()
+	if e, found := p.reclaim(t, "victim"); !found || e.Status != 137 {
+		t.Errorf("got %+v, %v", e, found)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("it took %v", took)
 	}
 	if left := p.traces(t); left != nil {
 		t.Errorf("left behind: %v", left)

@@ -137,23 +137,29 @@ func (w *wreck) openGroup() (*cgroup.Group, error) {
 // kill ends init, the execs, the hooks under way and all else in the cgroup.
 // The cgroup is left alone when init was not about to be cloned: then nothing
 // of ours can be in it, and it may be another's that Create was about to refuse.
+//
+// The cgroup comes first, because only it can kill what is frozen, and again at
+// the end, for what those who were on their way into it have started there.
 func (w *wreck) kill(ctx context.Context) error {
 	if !w.record.Spawned {
 		return nil
 	}
-	var errs []error
+	errs := []error{w.killGroup(ctx)}
 	if w.record.Pid != 0 && w.record.Start != 0 {
 		errs = append(errs, endProcess(ctx, w.record.Pid, func() bool {
 			start, err := startTime(w.record.Pid)
 			return err == nil && start == w.record.Start
 		}))
 	}
-	errs = append(errs, w.killSlots(ctx))
+	return errors.Join(append(errs, w.killSlots(ctx), w.killGroup(ctx))...)
+}
+
+func (w *wreck) killGroup(ctx context.Context) error {
 	group, err := w.openGroup()
-	if err == nil && group != nil {
-		err = group.Kill(ctx)
+	if err != nil || group == nil {
+		return err
 	}
-	return errors.Join(append(errs, err)...)
+	return group.Kill(ctx)
 }
 
 // removeCgroup removes the cgroup, but see kill: not one that others are in.
