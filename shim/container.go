@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/api/types"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -125,6 +126,26 @@ func (c *container) sweep() {
 		c.log.Error("kill the rest after init's exit", "err", err)
 	}
 	_ = c.step(Event{Verb: Swept})
+}
+
+// settleTime bounds how long the news of an exit waits for a client to read
+// what the process wrote.
+const settleTime = 50 * time.Millisecond
+
+// ended tells of a process's exit once its client has the output, or soon
+// anyhow. A client that hears of the exit may close a fifo before it has read
+// it: the containers of other shims never end as fast as it opens one.
+func (c *container) ended(io *stdio.IO, n news) {
+	if !io.HasOutput() {
+		c.tell(n)
+		return
+	}
+	go func() { // the caller reads for all containers
+		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+		defer cancel()
+		io.Settle(ctx)
+		c.tell(n)
+	}()
 }
 
 // tell takes news from goroutines that must not wait, and has them worked on

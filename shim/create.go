@@ -61,7 +61,7 @@ func (s *Service) build(ctx context.Context, c *container, opts options) (pid in
 		Rootfs:  planMounts(c.mounts),
 		Stdio:   childEnds(io),
 		Options: runtime.Options{NoPivotRoot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring},
-		OnExit:  func(e runtime.Exit) { c.tell(news{exit: &e}) },
+		OnExit:  func(e runtime.Exit) { c.ended(io, news{exit: &e}) },
 	})
 	io.CloseChild()
 	if err != nil {

@@ -75,7 +75,7 @@ func (c *container) launch(ctx context.Context, s *Service, p *process) (*runtim
 	}
 	proc, err := c.run.Exec(ctx, runtime.ExecConfig{
 		ID: p.id, Process: p.spec, Stdio: childEnds(io),
-		OnExit: func(e runtime.Exit) { c.tell(news{exec: p.id, exit: &e}) },
+		OnExit: func(e runtime.Exit) { c.ended(io, news{exec: p.id, exit: &e}) },
 	})
 	io.CloseChild()
 	if err != nil {
