@@ -73,9 +73,11 @@ func TestRacingExecs(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	started := map[string]bool{}
+	for n := range execs { // all are added before init can die of one
+		must(t, c.add(fmt.Sprint("e", n), &specs.Process{}, streams{}))
+	}
 	for n := range execs {
 		id := fmt.Sprint("e", n)
-		must(t, c.add(id, &specs.Process{}, streams{}))
 		wg.Go(func() {
 			p, err := c.wait(t.Context(), id)
 			mu.Lock()
