@@ -155,7 +155,8 @@ func (p *Process) finished() (Point, error) {
 	}
 	if o.errno == 0 && o.step == len(p.plan.Steps)-1 {
 		p.plan = nil // it can be large, and the process live long
-		return PointExec, p.status.Close()
+		_ = p.status.Close()
+		return PointExec, nil
 	}
 	if o.errno == 0 {
 		o.errno, o.what = syscall.ECANCELED, "process was killed before its program ran"

@@ -109,7 +109,7 @@ static bool take_control(struct request *r, struct msghdr *h)
 	return !(h->msg_flags & MSG_CTRUNC);
 }
 
-enum received { GOT_NOTHING, GOT_REQUEST, GOT_GARBAGE, GOT_END };
+enum received { GOT_NOTHING, GOT_REQUEST, GOT_GARBAGE, GOT_TOO_MANY, GOT_END };
 
 /* An empty message looks like the end of the connection; only the latter hangs up. */
 static enum received end_or_empty(struct spawner *sp)
@@ -133,6 +133,9 @@ static enum received receive(struct spawner *sp, struct request *r)
 		close_all(r->fds, r->nfds);
 		if (n != sizeof r->m)
 			memset(&r->m, 0, sizeof r->m);
+		/* Cut descriptors are those that this process has no numbers for. */
+		if (h.msg_flags & MSG_CTRUNC)
+			return GOT_TOO_MANY;
 		return n == 0 && !r->nfds ? end_or_empty(sp) : GOT_GARBAGE;
 	}
 	return GOT_REQUEST;
@@ -210,6 +213,9 @@ void messages_read(struct spawner *sp)
 			return;
 		case GOT_GARBAGE:
 			answer_done(sp, &r.m, EBADMSG, "message of a wrong size, or its descriptors are not those it counts");
+			break;
+		case GOT_TOO_MANY:
+			answer_done(sp, &r.m, EMFILE, "more descriptors than the spawner can have");
 			break;
 		case GOT_REQUEST:
 			if (!sp->hello && r.m.type != MSG_HELLO) {
