@@ -332,6 +332,15 @@ func TestReclaimOfNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(empty, 0o700); err != nil { // it died before it had a journal
+		t.Fatal(err)
+	}
+	if _, found, err := Reclaim(t.Context(), ReclaimConfig{Root: dir, Namespace: "test", ID: "x", Bundle: dir}); found || err != nil {
+		t.Errorf("no journal: got %v, %v", found, err)
+	}
+	if _, err := os.Stat(empty); err == nil {
+		t.Error("the journal's directory is left")
+	}
 	j, err := journal.Create(empty) // the server died before its first line
 	if err != nil {
 		t.Fatal(err)

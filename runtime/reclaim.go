@@ -73,7 +73,7 @@ func reclaim(ctx context.Context, cfg ReclaimConfig) (Exit, bool, error) {
 	}
 	j, err := journal.Open(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return unknown, false, unmountAll(rootfs)
+		return unknown, false, errors.Join(unmountAll(rootfs), journal.Sweep(dir))
 	}
 	if err != nil {
 		return unknown, false, err

@@ -197,13 +197,23 @@ func (j *Journal) Remove() error {
 	if err := os.Remove(filepath.Join(j.dir, fileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove journal: %w", err)
 	}
+	if err := Sweep(j.dir); err != nil {
+		return err
+	}
+	return j.closeLocked()
+}
+
+// Sweep removes the directory of a journal that is not there: a crash came
+// between making the one and the other, or between their removal. A journal
+// that is there stays. Absent is success.
+func Sweep(dir string) error {
 	// Not empty means that somebody is creating a container there.
-	for _, dir := range []string{j.dir, filepath.Dir(j.dir)} {
+	for _, dir := range []string{dir, filepath.Dir(dir)} {
 		if err := syscall.Rmdir(dir); err != nil && err != syscall.ENOTEMPTY && err != syscall.EEXIST && err != syscall.ENOENT {
 			return fmt.Errorf("remove journal: %w", &fs.PathError{Op: "rmdir", Path: dir, Err: err})
 		}
 	}
-	return j.closeLocked()
+	return nil
 }
 
 // Close gives the journal up without deleting it.

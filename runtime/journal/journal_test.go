@@ -213,3 +213,38 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A server that is killed between the journal's directory and its file, on the
+// way in or out, leaves the directory alone.
+func TestSweep(t *testing.T) {
+	dir, err := Dir(t.TempDir(), "ns", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(dir); err != nil {
+		t.Errorf("absent: %v", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(dir); err != nil {
+		t.Errorf("empty: %v", err)
+	}
+	if _, err := os.Stat(filepath.Dir(dir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the namespace's directory: got %v, want none", err)
+	}
+	j, err := Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if err := Sweep(dir); err != nil {
+		t.Errorf("in use: %v", err)
+	}
+	if err := j.Append(Entry{Kind: Opened}); err != nil {
+		t.Error(err)
+	}
+	if entries, err := Read(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the journal after all: got %v, %v", entries, err)
+	}
+}
