@@ -203,64 +203,65 @@ func TestServerKilledDuringCreates(t *testing.T) {
 		repeats = 5
 	}
 	begin := time.Now()
-	createAndDelete(t, d, parallelCreates)
-	// From nothing done yet to all but done.
-	whole := time.Since(begin) / 2
+	createSideBySide(t, d, prepare(t, d, parallelCreates))
+	whole := time.Since(begin) // from nothing done yet to all done
 	for i := range repeats {
-		after := whole * time.Duration(i) / time.Duration(repeats)
 		victims := d.Servers()
 		if len(victims) != 1 {
-			t.Fatalf("servers before the kill after %s: got %d, want 1", after, len(victims))
+			t.Fatalf("servers: got %d, want 1", len(victims))
 		}
+		made := prepare(t, d, parallelCreates)
+		after := whole * time.Duration(i) / time.Duration(repeats)
 		killer := time.AfterFunc(after, func() { _ = syscall.Kill(victims[0].Pid, syscall.SIGKILL) })
-		failed := createAndDelete(t, d, parallelCreates)
+		failed := createSideBySide(t, d, made)
 		if killer.Stop() {
-			t.Logf("the kill after %s came too late", after)
-			continue
+			continue // it came too late
 		}
-		t.Logf("killed after %s: %d of %d creates failed", after, failed, parallelCreates)
+		t.Logf("killed after %s: %d of %d creates failed", after.Round(time.Millisecond), failed, len(made))
 		env.Eventually(t, "the spawner leaves", func() bool { return !env.Alive(victims[0].Spawner) })
 		d.CheckLeaks(t)
-		if t.Failed() {
-			return
-		}
-		if got := d.Run(t, d.Container(t, env.ContainerConfig{Args: []string{"/bin/true"}})).Code(); got != 0 {
-			t.Fatalf("run after the kill after %s: got exit %d", after, got)
+		if got := d.Run(t, d.Container(t, env.ContainerConfig{Args: []string{"/bin/true"}})).Code(); got != 0 || t.Failed() {
+			t.Fatalf("a container after the kill: got exit %d", got)
 		}
 	}
 }
 
-// createAndDelete creates and starts containers side by side, then deletes
-// whatever there is of them, and returns how many did not come to run.
-func createAndDelete(t *testing.T, d *env.Daemon, n int) (failed int) {
+func prepare(t *testing.T, d *env.Daemon, n int) []client.Container {
 	t.Helper()
-	outcome := make([]error, n)
-	made := make([]client.Container, n)
-	for i := range n {
+	var made []client.Container
+	for range n {
 		c, err := d.NewContainer(d.Context(t), env.ContainerConfig{Args: []string{"/bin/sleep", "100000"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		made[i] = c
+		made = append(made, c)
 	}
-	parallel(n, n, func(i int) string {
+	return made
+}
+
+// createSideBySide creates and starts the containers all at once, then deletes
+// whatever there is of them, and returns how many did not come to run.
+func createSideBySide(t *testing.T, d *env.Daemon, made []client.Container) (failed int) {
+	t.Helper()
+	for _, err := range parallel(len(made), len(made), func(i int) string {
 		ctx := d.Context(t)
 		task, err := made[i].NewTask(ctx, nullIO)
 		if err == nil {
 			err = task.Start(ctx)
 		}
-		outcome[i] = err
-		return ""
-	})
-	parallel(n, n, func(i int) string {
-		removeAll(t, d, made[i])
-		return ""
-	})
-	for _, err := range outcome {
 		if err != nil {
+			return err.Error()
+		}
+		return ""
+	}) {
+		if err != "" {
 			failed++
 		}
 	}
+	parallel(len(made), len(made), func(i int) string {
+		removeAll(t, d, made[i])
+		return ""
+	})
 	return failed
 }
 

@@ -96,6 +96,10 @@ func (d *Daemon) Leaks() []string {
 	for _, pattern := range []string{"/f/*/c/*/*", "/state/io.containerd.runtime.v2.task/*/*"} {
 		found, _ := filepath.Glob(d.Dir + pattern)
 		for _, f := range found {
+			journal, err := os.ReadFile(f + "/journal")
+			if err == nil {
+				f += " with " + string(journal)
+			}
 			out = append(out, "file "+f)
 		}
 	}
