@@ -84,33 +84,30 @@ func install(f Filter) error {
 // probe is a call that harms nothing when it is let through.
 func probe(name string) (number uintptr, args [6]uintptr) {
 	bad := ^uintptr(0)
-	switch name {
-	case "getpid":
-		return unix.SYS_GETPID, args
-	case "mount":
-		return unix.SYS_MOUNT, [6]uintptr{bad, bad, bad}
-	case "unshare":
-		return unix.SYS_UNSHARE, [6]uintptr{bad}
-	case "clone-newuser": // CLONE_NEWUSER with CLONE_FS is EINVAL before anything else
-		return unix.SYS_CLONE, [6]uintptr{unix.CLONE_NEWUSER | unix.CLONE_FS}
-	case "clone3":
-		return unix.SYS_CLONE3, [6]uintptr{bad, bad}
-	case "personality-read":
-		return unix.SYS_PERSONALITY, [6]uintptr{0xffffffff}
-	case "personality-other":
-		return unix.SYS_PERSONALITY, [6]uintptr{0x0040000}
-	case "socket-inet":
-		return unix.SYS_SOCKET, [6]uintptr{unix.AF_INET, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC}
-	case "socket-alg":
-		return unix.SYS_SOCKET, [6]uintptr{unix.AF_ALG, unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC}
-	case "socket-vsock":
-		return unix.SYS_SOCKET, [6]uintptr{unix.AF_VSOCK, unix.SOCK_STREAM | unix.SOCK_CLOEXEC}
-	case "acct":
-		return unix.SYS_ACCT, [6]uintptr{bad}
-	case "newest":
+	probes := map[string]struct {
+		call string
+		args [6]uintptr
+	}{
+		"getpid":            {"getpid", args},
+		"mount":             {"mount", [6]uintptr{bad, bad, bad}},
+		"unshare":           {"unshare", [6]uintptr{bad}},
+		"clone-newuser":     {"clone", [6]uintptr{unix.CLONE_NEWUSER | unix.CLONE_FS}}, // EINVAL before anything else
+		"clone3":            {"clone3", [6]uintptr{bad, bad}},
+		"personality-read":  {"personality", [6]uintptr{0xffffffff}},
+		"personality-other": {"personality", [6]uintptr{0x0040000}},
+		"socket-inet":       {"socket", [6]uintptr{unix.AF_INET, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC}},
+		"socket-alg":        {"socket", [6]uintptr{unix.AF_ALG, unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC}},
+		"socket-vsock":      {"socket", [6]uintptr{unix.AF_VSOCK, unix.SOCK_STREAM | unix.SOCK_CLOEXEC}},
+		"acct":              {"acct", [6]uintptr{bad}},
+	}
+	if name == "newest" {
 		return 900, args
 	}
-	panic("no probe " + name)
+	n, ok := nativeArch(runtime.GOARCH).number(probes[name].call)
+	if !ok {
+		panic("no probe " + name)
+	}
+	return uintptr(n), probes[name].args
 }
 
 // runChild runs this binary under a profile and gives what it printed.
