@@ -3,14 +3,11 @@
 package spawn
 
 import (
-	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -146,21 +143,3 @@ func Inherited() (conn, slots, ready *os.File, err error) {
 	}
 	return os.NewFile(serverConn, "spawner"), os.NewFile(serverSlots, "slots"), os.NewFile(serverReady, "ready"), nil
 }
-
-// resumes makes sure that the spawner in f can go on where this one stops. The
-// running program could not be brought back.
-func resumes(ctx context.Context, f *os.File) error {
-	cmd := exec.CommandContext(ctx, "/proc/self/fd/3", "-versions")
-	cmd.ExtraFiles = []*os.File{f}
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("ask it for its versions: %w", err)
-	}
-	want := fmt.Sprintf("wire %d state %d", wireVersion, stateVersion)
-	if got := strings.TrimSpace(string(out)); got != want {
-		return fmt.Errorf("it has %q, this server needs %q", got, want)
-	}
-	return nil
-}
-
-const stateVersion = 1

@@ -104,6 +104,25 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestTerminalOfInit: below a pid 1 that stays, the program leads the
+// terminal: it may read, and a key of the terminal ends it.
+func TestTerminalOfInit(t *testing.T) {
+	w := newWorld(t, 16)
+	c := newContainer(t, "sh", "-c", "echo $$; read x; echo got $x; exec cat")
+	c.spec.Process.Terminal = true
+	c.spec.Annotations = map[string]string{"foundry.init": "true"}
+	p := w.spawn(c.plan(t))
+	master := expectTerminal(t, w, p, "2")
+	_, err := master.WriteString("word\n")
+	must(t, err)
+	expectLines(t, master, "word", "got word")
+	_, err = master.WriteString("\x03")
+	must(t, err)
+	if e := w.exit(p); e.Status != 128+int(syscall.SIGINT) {
+		t.Errorf("got %+v, want status 130", e)
+	}
+}
+
 // expectTerminal takes the master of p, starts p and compares its first lines.
 func expectTerminal(t *testing.T, w *world, p *Process, lines ...string) *os.File {
 	t.Helper()

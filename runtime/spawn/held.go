@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // AllTags has Drop drop everything of a key.
@@ -139,33 +137,4 @@ func (c *Client) List(ctx context.Context) (list []Listed, err error) {
 		}
 		list = append(list, l)
 	}
-}
-
-// Upgrade has the spawner become another program in its own process: that in
-// spawner, or the embedded one when that is nil. All it has made stays its.
-func (c *Client) Upgrade(ctx context.Context, spawner []byte) error {
-	if spawner == nil {
-		spawner = spawnerBinary
-	}
-	f, err := sealed("foundry-spawner", spawner, unix.MFD_EXEC)
-	if err != nil {
-		return fmt.Errorf("upgrade spawner: %w", err)
-	}
-	defer f.Close()
-	if err := resumes(ctx, f); err != nil {
-		return fmt.Errorf("upgrade spawner: %w", err)
-	}
-	var r reply
-	err = c.withFDs([]*os.File{f}, func(fds []int) error {
-		r, err = c.ask(ctx, &msg{Type: msgUpgrade}, fds, nil)
-		return err
-	})
-	if err == nil {
-		err = r.err()
-	}
-	if err != nil {
-		return fmt.Errorf("upgrade spawner: %w", err)
-	}
-	c.greeted(&r.m)
-	return nil
 }

@@ -111,6 +111,30 @@ func TestUpgrade(t *testing.T) {
 	r.Close()
 }
 
+// TestUpgradeFromReadOnlyMount: where memfds may not be executed.
+func TestUpgradeFromReadOnlyMount(t *testing.T) {
+	w := newWorld(t, 16)
+	f, err := onReadOnlyMount(spawnerBinary)
+	must(t, err)
+	defer f.Close()
+	must(t, w.client.upgradeTo(w.context(), f))
+	writable, err := os.CreateTemp(t.TempDir(), "spawner")
+	must(t, err)
+	defer writable.Close()
+	_, err = writable.Write(spawnerBinary)
+	must(t, err)
+	must(t, writable.Chmod(0o755))
+	var answer reply
+	must(t, w.client.withFDs([]*os.File{writable}, func(fds []int) error {
+		answer, err = w.client.ask(context.Background(), &msg{Type: msgUpgrade}, fds, nil)
+		return err
+	}))
+	if answer.err() == nil {
+		t.Error("a file that can be written to was executed")
+	}
+	w.exit(w.spawn(hostPlan("true")))
+}
+
 // TestUpgradeRefused: what cannot go on is not begun.
 func TestUpgradeRefused(t *testing.T) {
 	w := newWorld(t, 16)

@@ -46,6 +46,8 @@ int do_lookup(struct stage *st)
 	const char *name = text_of(st, 0);
 	int err;
 
+	if (st->step->flags & STEP_HOME)
+		home_find(st, (unsigned)st->step->a);
 	say(st, "exec %q", name);
 	if (strchr(name, '/')) {
 		text_format(st->program, sizeof st->program, "%s", name);
@@ -85,6 +87,9 @@ static int execute(struct stage *st, const char *path)
 	envp = vector(st, 1);
 	if (!argv || !envp)
 		return -1;
+	for (char **e = envp; *e && st->home[0]; e++)
+		if (!strncmp(*e, "HOME=", 5))
+			*e = st->home;
 	if (!st->plan->umask)
 		umask(022);
 	execve(path, argv, envp);

@@ -153,6 +153,10 @@ int do_mount(struct stage *st)
 	fs = (int)syscall(SYS_fsopen, text_of(st, 0), 1);
 	if (fs < 0)
 		return -1;
+	if (mount_is_long(st)) {
+		close(fs);
+		return mount_long(st, target);
+	}
 	if (configure_all(st, fs, existed ? target : -1) == 0)
 		mount = (int)syscall(SYS_fsmount, fs, 1, (unsigned)st->step->a);
 	if (mount < 0 || mount_move(mount, target) || propagation_set(mount, st->step->c)) {

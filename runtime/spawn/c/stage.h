@@ -37,6 +37,7 @@ struct stage {
 	int mask_file, mask_dir; /* the first masks, of which the others are copies */
 	int master;     /* of the terminal */
 	char program[4096];
+	char home[512]; /* HOME=DIR for the program, empty: as the plan says */
 };
 
 _Noreturn void stage_run(struct birth *b);
@@ -81,6 +82,8 @@ int do_keyring(struct stage *st);
 int mount_attr(int fd, unsigned flags, const struct k_mount_attr *a);
 int mount_move(int mount, int target);
 int do_mount(struct stage *st);
+bool mount_is_long(struct stage *st);
+int mount_long(struct stage *st, int target);
 int do_mount_host(struct stage *st);
 int do_propagate(struct stage *st);
 int do_bind(struct stage *st);
@@ -113,6 +116,9 @@ int oom_score_write(int proc, long score);
 
 /* tty.c */
 int do_tty(struct stage *st);
+
+/* home.c */
+void home_find(struct stage *st, unsigned uid);
 
 /* exec.c, init.c */
 int do_lookup(struct stage *st);

@@ -9,6 +9,7 @@
 #include "spawner.h"
 #include "text.h"
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define STATE_MAGIC 0x45544154534e4453ull
 #define STATE_VERSION 1
@@ -66,14 +67,26 @@ static void pass_on(struct spawner *sp, int state, int pass)
 			fd_set_cloexec(sp->own[n].pidfd, !pass);
 }
 
+/* A sealed memfd, or where these cannot be executed, a file of a read-only
+ * mount: containers see it as /proc/PID/exe. */
+static bool nobody_can_write(int fd)
+{
+	int seals = fcntl(fd, K_F_GET_SEALS);
+	struct statvfs fs;
+
+	if (seals >= 0 && (seals & K_SEALS_NEEDED) == K_SEALS_NEEDED)
+		return true;
+	return fstatvfs(fd, &fs) == 0 && fs.f_flag & ST_RDONLY;
+}
+
 void upgrade(struct spawner *sp, struct request *r)
 {
-	int state, err, seals = r->nfds == 1 ? fcntl(r->fds[0], K_F_GET_SEALS) : -1;
 	char number[16];
+	int state, err;
 
-	if (seals < 0 || (seals & K_SEALS_NEEDED) != K_SEALS_NEEDED) {
+	if (r->nfds != 1 || !nobody_can_write(r->fds[0])) {
 		close_all(r->fds, r->nfds);
-		answer_done(sp, &r->m, EPERM, "upgrade: not a sealed memfd");
+		answer_done(sp, &r->m, EPERM, "upgrade: neither a sealed memfd nor on a read-only mount");
 		return;
 	}
 	state = (int)syscall(SYS_memfd_create, "foundry-state", K_MFD_CLOEXEC);
