@@ -153,9 +153,9 @@ func commandNotFound(t *testing.T, d *env.Daemon) {
 }
 
 func user(t *testing.T, d *env.Daemon) {
-	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/sh", "-c", "id -u; id -g; id -G; pwd; echo to-stdout > /dev/stdout"},
+	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/sh", "-c", "id -u; id -g; id -G; pwd; echo $HOME; echo to-stdout > /dev/stdout"},
 		Opts: []oci.SpecOpts{oci.WithUser("user"), oci.WithAdditionalGIDs("user"), oci.WithProcessCwd("/home/user")}})
-	want := "1000\n1000\n1000 1001\n/home/user\nto-stdout\n"
+	want := "1000\n1000\n1000 1001\n/home/user\n/home/user\nto-stdout\n"
 	if r := d.Run(t, c); r.Stdout != want {
 		t.Errorf("got %q, %q, want %q", r.Stdout, r.Stderr, want)
 	}

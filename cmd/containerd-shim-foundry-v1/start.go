@@ -93,12 +93,16 @@ func (in *instance) replace(program string, p *params) (string, error) {
 	}
 	defer syscall.Close(fd)
 	s := in.server()
-	alive, err := answers(s.socket)
-	if err != nil {
-		return "", err
-	}
-	if alive && (s.identity == "" || s.identity == onDisk || !retire(in.dir)) {
-		return s.socket, nil
+	// It is asked to retire before we connect to see whether it is there: to the
+	// server, a connection is a caller that may be about to bring a container.
+	if s.identity == "" || s.identity == onDisk || !retire(in.dir) {
+		alive, err := answers(s.socket)
+		if err != nil {
+			return "", err
+		}
+		if alive {
+			return s.socket, nil
+		}
 	}
 	for _, dead := range []string{s.socket, in.socket} {
 		if err := clearDead(dead); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"foundry/runtime/cgroup"
@@ -50,8 +51,8 @@ func identity() (string, error) {
 // stops containerd by its group, are not meant for containers.
 type groups struct {
 	info cgroup.Info
-	made []string
-	pids []int
+	path string // of both
+	pids []int  // that were moved
 }
 
 // leave moves server and spawner. A host where that cannot be done serves all
@@ -62,30 +63,41 @@ func (g *groups) leave(root string, log *slog.Logger) {
 		log.Warn("server stays in containerd's cgroup", "err", err)
 		return
 	}
-	g.info = info
+	g.info, g.path = info, path.Join("/foundry", filepath.Base(root))
 	for name, pid := range map[string]int{"server": os.Getpid(), "spawner": os.Getppid()} {
-		group := path.Join("/foundry", filepath.Base(root), name)
-		if err := cgroup.Leave(info, group, pid); err != nil {
+		if err := cgroup.Leave(info, path.Join(g.path, name), pid); err != nil {
 			log.Warn("stays in containerd's cgroup", "process", name, "err", err)
 			continue
 		}
-		g.made, g.pids = append(g.made, group), append(g.pids, pid)
+		g.pids = append(g.pids, pid)
 	}
 }
 
-// remove removes the groups of a server that goes for good, by way of the
-// root group: a process cannot remove the one it is in.
+// remove removes the instance's groups when its server goes for good, by way
+// of the root group: a process cannot remove the one it is in.
 func (g *groups) remove(log *slog.Logger) {
-	for i, name := range g.made {
-		err := cgroup.Leave(g.info, "/", g.pids[i])
-		if err == nil {
-			var group *cgroup.Group
-			if group, err = cgroup.Open(g.info, name); err == nil {
-				err = group.Remove()
-			}
-		}
-		if err != nil {
-			log.Warn("remove cgroup", "group", name, "err", err)
-		}
+	if g.path == "" {
+		return
+	}
+	for _, h := range g.info.Hierarchies {
+		g.toRoot(h.Mountpoint)
+	}
+	if g.info.Hybrid != "" {
+		g.toRoot(g.info.Hybrid)
+	}
+	group, err := cgroup.Open(g.info, g.path)
+	if err == nil {
+		err = group.Remove()
+	}
+	if err != nil {
+		log.Warn("remove cgroup", "group", g.path, "err", err)
+	}
+}
+
+// toRoot moves server and spawner to the root of a hierarchy. What fails shows
+// when the group cannot be removed.
+func (g *groups) toRoot(mountpoint string) {
+	for _, pid := range g.pids {
+		_ = os.WriteFile(filepath.Join(mountpoint, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 	}
 }

@@ -127,7 +127,7 @@ func (s *server) answer() {
 		Retire: func() { s.retire <- struct{}{} },
 	}
 	go control.Serve(s.control)
-	if err := s.ttrpc.Serve(context.Background(), s.tasks); err != nil && !errors.Is(err, ttrpc.ErrServerClosed) {
+	if err := s.ttrpc.Serve(context.Background(), s.tasks); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Error("serve tasks", "err", err)
 	}
 }
@@ -148,7 +148,7 @@ func (s *server) untilEnd() error {
 			s.log.Error("the spawner is gone")
 			return errors.New("serve: the spawner is gone")
 		case <-s.retire:
-			return s.close()
+			return s.close() // the successor uses our cgroups
 		case sig := <-signals:
 			if sig == syscall.SIGUSR1 {
 				s.dump()
@@ -162,7 +162,9 @@ func (s *server) untilEnd() error {
 			}
 		}
 		if leaving && s.service.Containers() == 0 {
-			return s.close()
+			err := s.close()
+			s.groups.remove(s.log)
+			return err
 		}
 	}
 }
@@ -183,7 +185,6 @@ func (s *server) close() error {
 	err = errors.Join(err, s.pub.Flush(ctx))
 	s.pub.Close()
 	err = errors.Join(err, s.ttrpc.Close(), s.pump.Close())
-	s.groups.remove(s.log)
 	if err != nil {
 		s.log.Warn("stop", "err", err)
 	}

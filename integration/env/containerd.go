@@ -118,6 +118,11 @@ func (d *Daemon) Start(t testing.TB) {
 	if ok, err := d.Client.IsServing(ctx); !ok || err != nil {
 		t.Fatalf("containerd does not serve: %v\n%s", err, d.Log())
 	}
+	if d.Image != nil { // a client's object, and this is another client
+		if d.Image, err = d.Client.GetImage(d.Context(t), ImageName); err != nil {
+			t.Fatalf("get image: %v", err)
+		}
+	}
 }
 
 // Stop ends the daemon in good order; its containers go on.

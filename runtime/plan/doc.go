@@ -61,6 +61,6 @@
 //
 // # HOME
 //
-// A process without HOME gets one, as under runc. The stage cannot read
-// /etc/passwd, so it is "/root" for uid 0 and "/" for others.
+// A process without HOME gets one, as under runc: what the container's
+// /etc/passwd says, which the stage reads, and "/" for a user it does not name.
 package plan

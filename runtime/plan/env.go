@@ -24,18 +24,16 @@ func environment(p *specs.Process) []string {
 			out = append(out, entry)
 		}
 	}
-	if lookupEnv(p.Env, "HOME") == "" {
-		out = append(out, "HOME="+defaultHome(p.User.UID))
+	if lacksHome(p) {
+		out = append(out, "HOME=/")
 	}
 	return out
 }
 
-func defaultHome(uid uint32) string {
-	if uid == 0 {
-		return "/root"
-	}
-	return "/"
-}
+// lacksHome reports whether HOME is to come from the container's /etc/passwd,
+// which only the stage can read; what stands in the plan is for users that it
+// does not name.
+func lacksHome(p *specs.Process) bool { return lookupEnv(p.Env, "HOME") == "" }
 
 // lookupEnv returns the last value of a name.
 func lookupEnv(env []string, name string) string {

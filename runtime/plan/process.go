@@ -129,7 +129,11 @@ func (b *builder) lookup(p *specs.Process) {
 		b.fail(invalid("process.args", "missing"))
 		return
 	}
-	b.add(Step{Op: OpLookup, S: [4]string{p.Args[0], lookupEnv(p.Env, "PATH")}})
+	lookup := Step{Op: OpLookup, S: [4]string{p.Args[0], lookupEnv(p.Env, "PATH")}}
+	if lacksHome(p) {
+		lookup.Flags, lookup.A = FlagHome, uint64(p.User.UID)
+	}
+	b.add(lookup)
 }
 
 func (b *builder) exec(p *specs.Process, kind processKind) {

@@ -140,11 +140,11 @@ func TestEnvironment(t *testing.T) {
 		env  []string
 		want string
 	}{
-		{0, nil, "[HOME=/root]"},
+		{0, nil, "[HOME=/]"},
 		{1, nil, "[HOME=/]"},
 		{0, []string{"HOME=/h", "A=1"}, "[HOME=/h A=1]"},
 		{1, []string{"HOME=", "A=1"}, "[A=1 HOME=/]"},
-		{0, []string{"A=1", "HOME=/h", "B=2", "A=3", "HOME="}, "[B=2 A=3 HOME=/root]"},
+		{0, []string{"A=1", "HOME=/h", "B=2", "A=3", "HOME="}, "[B=2 A=3 HOME=/]"},
 		{0, []string{"A=1=2", "AB=3", "HOME=/"}, "[A=1=2 AB=3 HOME=/]"},
 	} {
 		got := fmt.Sprint(environment(&specs.Process{User: specs.User{UID: row.uid}, Env: row.env}))
@@ -157,7 +157,7 @@ func TestEnvironment(t *testing.T) {
 func TestLookupTakesTheLastPATH(t *testing.T) {
 	spec := testSpec()
 	spec.Process.Env = []string{"PATH=/a", "XPATH=/c", "PATH=/b"}
-	check(t, "lookup", lines(t, spec, testFacts(), OpLookup), "lookup true in /b")
+	check(t, "lookup", lines(t, spec, testFacts(), OpLookup), "lookup true in /b with the home of 0")
 }
 
 func TestTerminal(t *testing.T) {

@@ -46,13 +46,13 @@ const (
 	OpRlimit                  // A resource number, B soft, C hard
 	OpUmask                   // A
 	OpChdir                   // S0; FlagMkdir: create it (0755) when absent
-	OpUser                    // A uid, B gid, S0 supplementary groups as little-endian uint32s
+	OpUser                    // A uid, B gid, S0 supplementary groups as little-endian uint32s; pipes and terminals on 0, 1, 2 become the user's
 	OpBound                   // A capability mask that stays in the bounding set
 	OpCaps                    // A effective, B permitted, C inheritable, S0 ambient mask as one little-endian uint64
 	OpKeepCaps                // PR_SET_KEEPCAPS for the following OpUser
 	OpNoNewPrivs              // PR_SET_NO_NEW_PRIVS
 	OpSeccomp                 // S0 array of struct sock_filter; A SECCOMP_FILTER_FLAG_* for seccomp(2)
-	OpLookup                  // S0 file, S1 the PATH variable's value: resolve the program as execvpe would and keep it for OpExec
+	OpLookup                  // S0 file, S1 the PATH variable's value: resolve the program as execvpe would and keep it for OpExec; FlagHome: A is the uid
 	OpHooks                   // sync point 'H' (A kind of hook, see HookCreateRuntime): the server runs hooks, then lets the stage go on
 	OpReady                   // sync point 'R': created; waits for Start
 	OpExec                    // S0 argv, S1 environment (both NUL separated); the program is what OpLookup found; FlagInit: pid 1 stays as a reaper
@@ -70,6 +70,7 @@ const (
 	FlagMkdir                       // OpChdir
 	FlagInit                        // OpExec
 	FlagOptional                    // a failure of this step is ignored
+	FlagHome                        // OpLookup: OpExec's HOME is what the container's /etc/passwd says of user A
 )
 
 // Kinds of OpHooks.

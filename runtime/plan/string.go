@@ -198,7 +198,11 @@ func (s *Step) programOperands() []string {
 	case OpChdir:
 		return []string{quote(s.S[0]), flagWord(s.Flags, FlagMkdir, "(made when absent)")}
 	case OpLookup:
-		return []string{quote(s.S[0]), "in", quote(s.S[1])}
+		words := []string{quote(s.S[0]), "in", quote(s.S[1])}
+		if s.Flags&FlagHome != 0 {
+			words = append(words, "with the home of", fmt.Sprint(s.A))
+		}
+		return words
 	case OpExec:
 		return []string{list(s.S[0]), "env", list(s.S[1]), flagWord(s.Flags, FlagInit, "(below a reaper)")}
 	case OpExecHost:
