@@ -179,7 +179,8 @@ func (s *server) dump() {
 // process.
 func (s *server) close() error {
 	s.log.Info("stopping")
-	err := errors.Join(s.tasks.Close(), s.control.Close(), os.Remove(serverFile(s.flags.root)))
+	err := errors.Join(s.tasks.Close(), s.control.Close(),
+		os.Remove(serverFile(s.flags.root)), os.Remove(slots(s.flags.root, s.flags.gen)))
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	err = errors.Join(err, s.pub.Flush(ctx))
