@@ -261,7 +261,7 @@ func createSideBySide(t *testing.T, d *env.Daemon, made []client.Container) (fai
 		}
 	}
 	parallel(len(made), len(made), func(i int) string {
-		removeAll(t, d, made[i])
+		removeAll(t, d, made[i].ID())
 		return ""
 	})
 	return failed
@@ -269,21 +269,21 @@ func createSideBySide(t *testing.T, d *env.Daemon, made []client.Container) (fai
 
 // removeAll removes a container of which there may be a task, or one that
 // containerd is about to find dead.
-func removeAll(t *testing.T, d *env.Daemon, c client.Container) {
+func removeAll(t *testing.T, d *env.Daemon, id string) {
 	t.Helper()
 	ctx := d.Context(t)
-	if task, err := c.Task(ctx, nil); err == nil {
-		_, _ = task.Delete(ctx, client.WithProcessKill) // it may go while we ask
-	}
-	var err error
+	c, err := d.Client.LoadContainer(ctx, id)
 	for range 200 {
+		if err != nil {
+			break
+		}
+		if task, err := c.Task(ctx, nil); err == nil {
+			_, _ = task.Delete(ctx, client.WithProcessKill) // it may go while we ask
+		}
 		if err = c.Delete(ctx, client.WithSnapshotCleanup); err == nil {
 			return
 		}
 		time.Sleep(50 * time.Millisecond) // until containerd has forgotten the task
-		if task, terr := c.Task(ctx, nil); terr == nil {
-			_, _ = task.Delete(ctx, client.WithProcessKill)
-		}
 	}
-	t.Errorf("delete %s: %v", c.ID(), err)
+	t.Errorf("delete %s: %v", id, err)
 }
