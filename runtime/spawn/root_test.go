@@ -5,6 +5,7 @@ package spawn
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"foundry/runtime/plan"
@@ -228,5 +229,43 @@ func TestProgramIsOfTheContainer(t *testing.T) {
 		p.Close()
 		must(t, os.Remove(evil))
 		ct.spec.Process.Cwd = "/"
+	}
+}
+
+// TestHome: HOME is the image's word, from a plain file of sane length only.
+func TestHome(t *testing.T) {
+	w := newWorld(t, 16)
+	ct := newContainer(t, "sh", "-c", "echo $HOME")
+	passwd := filepath.Join(ct.facts.Rootfs, "etc/passwd")
+	const first = "root:x:0:0:root:/root:/bin/sh\n"
+	for content, want := range map[string]string{
+		first:                                    "/root",
+		"a:x:1:1::/a:\n" + first:                 "/root",
+		"root:x:0:0:root:/no/end":                "/no/end",
+		"":                                       "/",
+		"root:x:0\n":                             "/",
+		"root:x:00000000000000000000:0::/x:":     "/x",
+		strings.Repeat("x", 5000) + "\n" + first: "/root",
+		strings.Repeat("u:x:7:7::/u:\n", 200000) + first:   "/",
+		"root:x:0:0::/" + strings.Repeat("y", 600) + ":\n": "/",
+		"root:x:4294967296:0::/big:\n":                     "/",
+		"\x00\n:::::\n:" + first:                           "/",
+	} {
+		must(t, os.WriteFile(passwd, []byte(content), 0o644))
+		if got, e := w.output(ct.plan(t), nil); got != want {
+			t.Errorf("%.40q: got %q (%+v), want %q", content, got, e, want)
+		}
+	}
+	must(t, os.Remove(passwd))
+	for _, to := range []string{"/dev/zero", "/proc/kcore", "/proc/self/mem", "passwd", "/tmp"} {
+		link(t, to, passwd)
+		if got, e := w.output(ct.plan(t), nil); got != "/" || e.Status != 0 {
+			t.Errorf("link to %s: got %q (%+v), want /", to, got, e)
+		}
+		must(t, os.Remove(passwd))
+	}
+	must(t, unix.Mkfifo(passwd, 0o644))
+	if got, e := w.output(ct.plan(t), nil); got != "/" || e.Status != 0 {
+		t.Errorf("fifo: got %q (%+v), want /", got, e)
 	}
 }
