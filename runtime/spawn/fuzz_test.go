@@ -97,6 +97,9 @@ func newChecker(t *testing.T) *checker {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("compile: %v\n%s", err, out)
 	}
+	if out, err := exec.Command(c.program).CombinedOutput(); err != nil { // user-mode Linux has not the address space
+		t.Skipf("SKIPPED: sanitizers do not run here: %v\n%s", err, out)
+	}
 	return c
 }
 
