@@ -283,12 +283,6 @@ func (s *sink) soFar() string {
 	return s.buf.String()
 }
 
-// has waits until the output has text.
-func (s *sink) has(t testing.TB, text string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("output %q", text), func() bool { return strings.Contains(s.soFar(), text) })
-}
-
 // eventually polls: for what has no other sign.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

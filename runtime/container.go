@@ -36,7 +36,6 @@ type Container struct {
 	journal *journal.Journal
 	group   *cgroup.Group
 	init    *Process
-	stopOOM func()
 
 	started atomic.Bool
 	hooked  atomic.Bool // createRuntime hooks were begun

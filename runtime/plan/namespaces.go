@@ -21,12 +21,6 @@ func (b *builder) namespace(kind string) (specs.LinuxNamespace, bool) {
 	return specs.LinuxNamespace{}, false
 }
 
-// isNew says whether the container gets a namespace of this kind of its own.
-func (b *builder) isNew(kind string) bool {
-	ns, found := b.namespace(kind)
-	return found && ns.Path == ""
-}
-
 // joinCgroups moves the process into the container's v1 groups. With v2 alone
 // it was cloned there.
 func (b *builder) joinCgroups() {
