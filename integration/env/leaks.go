@@ -50,6 +50,14 @@ func (d *Daemon) Servers() []Server {
 	return out
 }
 
+// Pid is that of containerd; 0 when it does not run.
+func (d *Daemon) Pid() int {
+	if d.cmd == nil || d.cmd.Process == nil {
+		return 0
+	}
+	return d.cmd.Process.Pid
+}
+
 // FDs counts the descriptors of a process.
 func FDs(pid int) int {
 	d, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
