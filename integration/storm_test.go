@@ -257,7 +257,7 @@ func stormOfExecs(t *testing.T, d *env.Daemon, events *seen, quiet client.Task) 
 		if i%4 == 0 {
 			streams = cio.NewCreator(cio.WithStreams(nil, io.Discard, io.Discard), cio.WithFIFODir(d.Dir+"/io"))
 		}
-		got, err := execution{id, streams, []string{"/bin/sh", "-c", script}}.run(d.Context(t), quiet)
+		got, err := execution{id: id, io: streams, args: []string{"/bin/sh", "-c", script}}.run(d.Context(t), quiet)
 		if err != nil || got != want {
 			t.Errorf("exec %d, %q: got %d, %v, want %d", i, script, got, err, want)
 		}
@@ -296,6 +296,7 @@ type execution struct {
 	id   string
 	io   cio.Creator
 	args []string
+	tty  bool
 }
 
 // run takes the exec to its end and returns its code.
@@ -305,7 +306,7 @@ func (e execution) run(ctx context.Context, task client.Task) (int, error) {
 		return 0, err
 	}
 	process := *spec.Process
-	process.Args = e.args
+	process.Args, process.Terminal = e.args, e.tty
 	p, err := task.Exec(ctx, e.id, &process, e.io)
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
