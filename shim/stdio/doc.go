@@ -43,8 +43,10 @@
 // never gets EPIPE, so a client may die, detach and come back; with a writer
 // of its own, stdin has no end before [IO.CloseStdin]. The fifo of an output
 // is closed for writing as soon as the last writer of the pipe has closed, so
-// that the client sees its end; bytes that nobody has read yet are kept until
-// [IO.Close]. A log program that dies is started again on the same pipes.
+// that the client sees its end, but not before a client has opened it, which
+// may take longer than the process lives; bytes that nobody has read yet are
+// kept until [IO.Close]. A log program that dies is started again on the same
+// pipes.
 //
 // Nothing is dropped while an IO is open. What is still in the pipe of a
 // process when Close comes (its client stopped reading, or a grandchild

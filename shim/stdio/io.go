@@ -56,16 +56,17 @@ type IO struct {
 		err  error
 	}
 
-	mu      sync.Mutex // guards what follows
-	child   [3]*os.File
-	started bool
-	closed  bool
-	master  *file
-	token   uint64 // of the watch for master
-	size    *unix.Winsize
-	kept    []*file // fifos with bytes that nobody has read yet
-	flowing int     // outputs that have not ended
-	open    int     // streams that have not ended
+	mu       sync.Mutex // guards what follows
+	child    [3]*os.File
+	started  bool
+	closed   bool
+	master   *file
+	token    uint64 // of the watch for master
+	size     *unix.Winsize
+	partings []*parting
+	kept     []*file // fifos with bytes that nobody has read yet
+	flowing  int     // outputs that have not ended
+	open     int     // streams that have not ended
 }
 
 // Open opens what cfg names and makes the process's pipes. It waits for
@@ -270,6 +271,9 @@ func (io *IO) Close() error {
 	io.mu.Lock()
 	master, kept := io.master, io.kept
 	io.master, io.kept = nil, nil
+	for len(io.partings) > 0 {
+		errs = append(errs, io.partings[0].endLocked())
+	}
 	io.mu.Unlock()
 	if master != nil {
 		io.pump.unwatch(master, io.token)
@@ -318,21 +322,6 @@ func (io *IO) drop(tag uint64) error {
 		return nil
 	}
 	return io.cfg.Drop(tag)
-}
-
-// keepUnread keeps the bytes in an output's fifo for a client that comes back.
-// Only the write end is closed: a client that is there must see the end.
-func (io *IO) keepUnread(fifo *file) {
-	if fifo.hold.unread() == 0 {
-		return
-	}
-	io.mu.Lock()
-	defer io.mu.Unlock()
-	if io.closed {
-		return
-	}
-	io.kept = append(io.kept, fifo.hold)
-	fifo.hold = nil
 }
 
 // streamEnded is called once for each stream, when it has been released.

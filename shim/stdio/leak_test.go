@@ -70,8 +70,11 @@ func TestNothingLeaks(t *testing.T) {
 // only until its end.
 func TestDescriptorBudget(t *testing.T) {
 	p := testPump(t)
+	cfg := Config{Stdin: fifo(t, "in"), Stdout: fifo(t, "out"), Stderr: fifo(t, "err")}
+	reader(t, cfg.Stdout)
+	reader(t, cfg.Stderr)
 	before := countFDs(t)
-	x := testOpen(t, p, Config{Stdin: fifo(t, "in"), Stdout: fifo(t, "out"), Stderr: fifo(t, "err")})
+	x := testOpen(t, p, cfg)
 	start(t, x)
 	if got := countFDs(t) - before - 3; got > 8 { // three are the process's
 		t.Errorf("descriptors: got %d, want at most 8", got)

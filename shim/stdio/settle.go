@@ -44,6 +44,9 @@ func (io *IO) settled() bool {
 		return true
 	}
 	kept := slices.Clone(io.kept)
+	for _, p := range io.partings {
+		kept = append(kept, p.fifo)
+	}
 	for _, f := range kept {
 		f.ref()
 	}

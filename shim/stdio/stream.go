@@ -250,7 +250,7 @@ func (s *stream) release() {
 	s.src.unref()
 	s.src = nil
 	if s.dst != nil && s.dst.hold != nil {
-		s.io.keepUnread(s.dst)
+		s.io.part(s.dst)
 	}
 	s.dst.unref()
 	s.pending = nil
