@@ -104,6 +104,43 @@ func TestFullSlots(t *testing.T) {
 	w.exit(again)
 }
 
+// TestNoRoomForSlots: a slot file that cannot grow, because its file system is
+// full, costs one Spawn, and not the spawner a SIGBUS.
+func TestNoRoomForSlots(t *testing.T) {
+	w := newWorldWith(t, 8, func(w *world) { w.slots = filepath.Join(smallFS(t, "2"), "slots") }) // header, one slot
+	first := w.spawn(hostPlan("sleep", "1000"))
+	for range 2 {
+		if _, err := w.try(hostPlan("true")); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("got %v, want ENOSPC", err)
+		}
+	}
+	if err := first.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.exit(first)
+	w.exit(w.spawn(hostPlan("true")))
+}
+
+// smallFS is a tmpfs of so many blocks, mounted nowhere.
+func smallFS(t *testing.T, blocks string) string {
+	t.Helper()
+	requireRoot(t)
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fs)
+	if err := errors.Join(unix.FsconfigSetString(fs, "nr_blocks", blocks), unix.FsconfigCreate(fs)); err != nil {
+		t.Fatal(err)
+	}
+	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(mnt) })
+	return fmt.Sprintf("/proc/self/fd/%d", mnt)
+}
+
 func TestKeys(t *testing.T) {
 	w := newWorld(t, 3)
 	p := w.spawn(hostPlan("sleep", "1000"))

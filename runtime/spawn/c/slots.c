@@ -44,10 +44,25 @@ void slots_map(struct spawner *sp)
 		sp->used[n / 64] |= 1ull << n % 64;
 }
 
+/* The file is sparse, and a store to a page for which its file system has no
+ * room is SIGBUS, that is the end of every container. So the room is taken
+ * before the first store; what is below high has it. */
+static int make_room(struct spawner *sp, uint32_t n)
+{
+	while (fallocate(sp->slots_fd, 0, (off_t)n * SLOT_SIZE, SLOT_SIZE))
+		if (errno == EOPNOTSUPP)
+			return 0;
+		else if (errno != EINTR)
+			return -1;
+	return 0;
+}
+
 void slots_format(struct spawner *sp)
 {
 	struct slot_header *h = slots_header(sp);
 
+	if (make_room(sp, 0))
+		die("make room for slots");
 	memset(h, 0, sizeof *h);
 	h->version = WIRE_VERSION;
 	h->slots = sp->nslots;
@@ -117,7 +132,8 @@ static void claim(struct spawner *sp, uint32_t n, uint64_t key)
 	*head = n;
 }
 
-/* The lowest free slot, or 0: so the part of the file in use stays small. */
+/* The lowest free slot, so that the part of the file in use stays small; or 0
+ * and errno. */
 uint32_t slot_reserve(struct spawner *sp, uint64_t key)
 {
 	struct slot_header *h = slots_header(sp);
@@ -127,9 +143,12 @@ uint32_t slot_reserve(struct spawner *sp, uint64_t key)
 	for (n = 0; n < MAX_SLOTS; n += 64)
 		if (~sp->used[n / 64])
 			break;
+	errno = EAGAIN;
 	if (n >= MAX_SLOTS)
 		return 0;
 	n += (uint32_t)__builtin_ctzll(~sp->used[n / 64]);
+	if (n >= h->high && make_room(sp, n))
+		return 0;
 	claim(sp, n, key);
 	s = slot_page(sp, n);
 	memset(s, 0, sizeof *s);

@@ -89,8 +89,10 @@ static void reserve_and_clone(struct spawner *sp, struct request *r, const struc
 	}
 	n = slot_reserve(sp, r->m.key);
 	if (!n) {
-		text_format(text, sizeof text, "all %d slots are in use", (long)sp->nslots - 1);
-		refuse(sp, &r->m, EAGAIN, text);
+		int err = errno;
+
+		text_format(text, sizeof text, err == EAGAIN ? "all %d slots are in use" : "grow slot file", (long)sp->nslots - 1);
+		refuse(sp, &r->m, err, text);
 		return;
 	}
 	b.slot = n;
