@@ -202,11 +202,14 @@ func TestServerKilledDuringCreates(t *testing.T) {
 	if testing.Short() {
 		repeats = 5
 	}
-	createSideBySide(t, d, prepare(t, d, parallelCreates)) // the first time costs more
-	made := prepare(t, d, parallelCreates)
-	begin := time.Now()
-	createSideBySide(t, d, made)
-	whole := time.Since(begin) // from nothing done yet to all done
+	var whole time.Duration // from nothing done yet to all done
+	for range 2 {           // the first time costs more
+		made := prepare(t, d, parallelCreates)
+		begin := time.Now()
+		createSideBySide(t, d, made)
+		whole = time.Since(begin)
+		removeSideBySide(t, d, made)
+	}
 	for i := range repeats {
 		victims := d.Servers()
 		if len(victims) != 1 {
@@ -216,8 +219,10 @@ func TestServerKilledDuringCreates(t *testing.T) {
 		after := whole * time.Duration(i) / time.Duration(repeats)
 		killer := time.AfterFunc(after, func() { _ = syscall.Kill(victims[0].Pid, syscall.SIGKILL) })
 		failed := createSideBySide(t, d, made)
-		if killer.Stop() {
-			continue // it came too late
+		inTime := !killer.Stop()
+		removeSideBySide(t, d, made)
+		if !inTime {
+			continue
 		}
 		t.Logf("killed after %s: %d of %d creates failed", after.Round(time.Millisecond), failed, len(made))
 		env.Eventually(t, "the spawner leaves", func() bool { return !env.Alive(victims[0].Spawner) })
@@ -226,6 +231,38 @@ func TestServerKilledDuringCreates(t *testing.T) {
 			t.Fatalf("a container after the kill: got exit %d", got)
 		}
 	}
+}
+
+// containerd is killed likewise. Its connections close, so a Create under way is
+// undone; the next containerd finds the rest. The server lives through it all,
+// and is no bigger for it.
+func TestContainerdKilledDuringCreates(t *testing.T) {
+	requireFoundry(t)
+	d := env.Containerd(t, env.Config{})
+	repeats := 12
+	if testing.Short() {
+		repeats = 3
+	}
+	made := prepare(t, d, 20)
+	createSideBySide(t, d, made)
+	removeSideBySide(t, d, made)
+	server, before := d.Servers()[0], d.Footprint(t)
+	for i := range repeats {
+		made, failed := prepare(t, d, 20), make(chan int)
+		go func() { failed <- createSideBySide(t, d, made) }()
+		after := time.Duration(i) * 12 * time.Millisecond
+		time.Sleep(after) // any moment will do
+		d.Kill(t)
+		t.Logf("killed after %s: %d of %d creates failed", after, <-failed, len(made))
+		d.Start(t)
+		removeSideBySide(t, d, made)
+		d.CheckLeaks(t)
+	}
+	if got := d.Servers(); len(got) != 1 || got[0] != server {
+		t.Errorf("servers: got %v, want still %v", got, server)
+	}
+	d.Run(t, d.Container(t, env.ContainerConfig{Args: []string{"/bin/true"}})) // it has events for the new containerd
+	d.CheckFootprint(t, before)
 }
 
 func prepare(t *testing.T, d *env.Daemon, n int) []client.Container {
@@ -241,8 +278,8 @@ func prepare(t *testing.T, d *env.Daemon, n int) []client.Container {
 	return made
 }
 
-// createSideBySide creates and starts the containers all at once, then deletes
-// whatever there is of them, and returns how many did not come to run.
+// createSideBySide creates and starts the containers all at once, and returns
+// how many did not come to run.
 func createSideBySide(t *testing.T, d *env.Daemon, made []client.Container) (failed int) {
 	t.Helper()
 	for _, err := range parallel(len(made), len(made), func(i int) string {
@@ -260,11 +297,16 @@ func createSideBySide(t *testing.T, d *env.Daemon, made []client.Container) (fai
 			failed++
 		}
 	}
+	return failed
+}
+
+// removeSideBySide removes whatever there is of the containers.
+func removeSideBySide(t *testing.T, d *env.Daemon, made []client.Container) {
+	t.Helper()
 	parallel(len(made), len(made), func(i int) string {
 		removeAll(t, d, made[i].ID())
 		return ""
 	})
-	return failed
 }
 
 // removeAll removes a container of which there may be a task, or one that

@@ -4,14 +4,18 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"foundry/integration/env"
 )
@@ -43,8 +47,7 @@ func TestStorm(t *testing.T) {
 func calm(t *testing.T, d *env.Daemon, quiet client.Task) {
 	t.Helper()
 	parallel(8, 16, func(int) string {
-		l := &life{}
-		if err := l.live(t, d); err != nil {
+		if err := newLife(0).live(t, d); err != nil {
 			t.Error(err)
 		}
 		if _, err := d.TryExec(d.Context(t), quiet, "/bin/true"); err != nil {
@@ -58,7 +61,7 @@ func stormOfLives(t *testing.T, d *env.Daemon, events *seen) {
 	t.Helper()
 	lives := make([]*life, storm())
 	parallel(16, len(lives), func(i int) string {
-		lives[i] = &life{early: i%2 == 0}
+		lives[i] = newLife(i)
 		if err := lives[i].live(t, d); err != nil {
 			t.Errorf("%s: %v", lives[i].id, err)
 		}
@@ -88,22 +91,39 @@ func stormOfLives(t *testing.T, d *env.Daemon, events *seen) {
 
 // life is one container that ends at once, and what its client knows of it.
 type life struct {
-	early bool // the execs are added before init starts, or started before that one is reported
+	early bool          // the execs come before init is started, else when it has been
+	lead  time.Duration // of the execs, to be sometimes in time and sometimes not
+	opts  []oci.SpecOpts
 	id    string
 	task  bool // it was created
 	execs []*racer
 }
 
+// newLife is the i-th kind of life. One in four shares the host's pid
+// namespace, where not the kernel but the shim must end what init leaves.
+func newLife(i int) *life {
+	l := &life{early: i%2 == 0, lead: time.Duration(i%16) * time.Millisecond}
+	if i%4 > 1 {
+		l.opts = []oci.SpecOpts{oci.WithHostNamespace(specs.PIDNamespace)}
+	}
+	// One that ends by itself, one that does not.
+	l.execs = []*racer{{id: "short", args: []string{"/bin/true"}, codes: []int{0, 137}},
+		{id: "long", args: []string{"/bin/sleep", "100000"}, codes: []int{137}}}
+	return l
+}
+
 // racer is an exec that tries to get in while init ends.
 type racer struct {
 	id             string
+	args           []string
+	codes          []int // that it may have
 	added, started bool
 	code           int
 }
 
 func (l *life) live(t *testing.T, d *env.Daemon) error {
 	ctx := d.Context(t)
-	c, err := d.NewContainer(ctx, env.ContainerConfig{Args: []string{"/bin/true"}})
+	c, err := d.NewContainer(ctx, env.ContainerConfig{Args: []string{"/bin/true"}, Opts: l.opts})
 	if err != nil {
 		return fmt.Errorf("container: %w", err)
 	}
@@ -125,38 +145,8 @@ func (l *life) run(ctx context.Context, c client.Container) error {
 	if err != nil {
 		return fmt.Errorf("wait: %w", err)
 	}
-	spec, err := task.Spec(ctx)
-	if err != nil {
+	if err := l.race(ctx, task); err != nil {
 		return err
-	}
-	goAhead := make(chan struct{})
-	errs := make(chan error, 2)
-	var wg sync.WaitGroup
-	for i := range 2 {
-		e := &racer{id: fmt.Sprint("e", i)}
-		l.execs = append(l.execs, e)
-		wg.Go(func() {
-			if !l.early {
-				<-goAhead
-			}
-			process := *spec.Process
-			p, err := task.Exec(ctx, e.id, &process, nullIO)
-			if err != nil {
-				return // it came too late; it may not hang
-			}
-			e.added = true
-			<-goAhead
-			errs <- e.run(ctx, p)
-		})
-	}
-	if l.early {
-		close(goAhead) // at the same time
-	}
-	if err := task.Start(ctx); err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
-	if !l.early {
-		close(goAhead)
 	}
 	select {
 	case status := <-exit:
@@ -166,15 +156,47 @@ func (l *life) run(ctx context.Context, c client.Container) error {
 	case <-ctx.Done():
 		return fmt.Errorf("no exit: %w", ctx.Err())
 	}
-	wg.Wait()
-	close(errs)
-	for err := range errs {
-		if err != nil {
-			return err
-		}
-	}
 	_, err = task.Delete(ctx)
 	return err
+}
+
+// race starts init and the execs, and returns when those have ended.
+func (l *life) race(ctx context.Context, task client.Task) error {
+	spec, err := task.Spec(ctx)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(l.execs)+1)
+	var added, done sync.WaitGroup
+	goAhead := make(chan struct{})
+	for i, e := range l.execs {
+		process := *spec.Process
+		process.Args = e.args
+		added.Add(1)
+		done.Go(func() {
+			if !l.early {
+				<-goAhead
+			}
+			p, err := task.Exec(ctx, e.id, &process, nullIO)
+			e.added = err == nil
+			added.Done()
+			<-goAhead
+			if e.added { // else it came too late; it may not hang
+				errs[i] = e.run(ctx, p)
+			}
+		})
+	}
+	if l.early {
+		added.Wait()
+		close(goAhead)
+		time.Sleep(l.lead)
+	}
+	errs[len(l.execs)] = task.Start(ctx)
+	if !l.early {
+		close(goAhead)
+	}
+	done.Wait()
+	return errors.Join(errs...)
 }
 
 // run starts an exec that was added and takes it to its end, if it comes in
@@ -195,8 +217,8 @@ func (e *racer) run(ctx context.Context, p client.Process) error {
 		case <-ctx.Done():
 			return fmt.Errorf("no exit of exec: %w", ctx.Err())
 		}
-		if e.code != 0 && e.code != 137 {
-			return fmt.Errorf("exit of exec: got %d, want 0 or 137", e.code)
+		if !slices.Contains(e.codes, e.code) {
+			return fmt.Errorf("exit of exec %s: got %d, want one of %d", e.id, e.code, e.codes)
 		}
 	}
 	if _, err := p.Delete(ctx); err != nil {

@@ -27,9 +27,9 @@ import (
 	"foundry/integration/env"
 )
 
-// prompt is what an answer may take while some container is stuck. containerd
+// prompt is what an answer may take while some container is stuck: containerd
 // gives State 2 s, and Connect and Pids 5 s at its restart.
-func prompt() time.Duration { return time.Second * env.Slowness() }
+func prompt() time.Duration { return 2 * time.Second * env.Slowness() }
 
 // wedge is a way to be stuck. It returns the task that is stuck, nil when there
 // is none to be found, and what undoes it.
