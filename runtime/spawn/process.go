@@ -106,10 +106,15 @@ func (p *Process) ended(page *slot) {
 // Sync waits until the process shows itself again. A step of the plan that
 // failed is a *StageError.
 func (p *Process) Sync(ctx context.Context) (Point, error) {
-	stop := context.AfterFunc(ctx, func() { _ = p.status.SetReadDeadline(time.Unix(1, 0)) })
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = p.status.SetReadDeadline(time.Unix(1, 0))
+	})
 	var b [1]byte
 	n, err := p.status.Read(b[:])
 	if !stop() {
+		<-interrupted // or the deadline would be set after it is cleared, and end the next Sync
 		_ = p.status.SetReadDeadline(time.Time{})
 	}
 	switch {

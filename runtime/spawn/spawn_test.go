@@ -3,6 +3,8 @@
 package spawn
 
 import (
+	"context"
+	"os"
 	"syscall"
 	"testing"
 )
@@ -28,6 +30,36 @@ func TestExitStatus(t *testing.T) {
 		}
 		if err := p.Signal(syscall.SIGTERM); err == nil {
 			t.Error("a process that has ended took a signal")
+		}
+	}
+}
+
+// TestSyncAfterInterruption: a context that ends while Sync has its answer
+// already, does not end the next Sync.
+func TestSyncAfterInterruption(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	defer r.Close()
+	p := &Process{status: r}
+	for range 2000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := w.WriteString("H"); err != nil {
+			t.Fatal(err)
+		}
+		go cancel()
+		if _, err := p.Sync(ctx); err != nil {
+			if _, err := p.Sync(t.Context()); err != nil {
+				t.Fatalf("after an interrupted one: %v", err)
+			}
+		}
+		if _, err := w.WriteString("R"); err != nil {
+			t.Fatal(err)
+		}
+		if point, err := p.Sync(t.Context()); err != nil || point != PointReady {
+			t.Fatalf("got %v, %v", point, err)
 		}
 	}
 }
