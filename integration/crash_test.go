@@ -133,6 +133,18 @@ var crowdKinds = []struct {
 		m.hook = true
 		m.start(t, d, notesItsEnd(m))
 	}},
+	{"HookHangs", 137, func(t *testing.T, d *env.Daemon, m *member) {
+		m.start(t, d, func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+			s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", hang(m.note)}}}}
+			return nil
+		})
+		t.Cleanup(func() {
+			if pid := hangs(t, m.note); env.Alive(pid) {
+				t.Errorf("%s: its hook lives, process %d", m.id, pid)
+				mustKill(t, pid, syscall.SIGKILL)
+			}
+		})
+	}},
 	{"Exited", 7, func(t *testing.T, d *env.Daemon, m *member) {
 		m.hook = true
 		task := m.start(t, d, oci.WithProcessArgs("/bin/sh", "-c", "exit 7"), notesItsEnd(m))

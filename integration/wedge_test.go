@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -40,7 +41,8 @@ type wedge func(*testing.T, *env.Daemon) (client.Task, func())
 func TestOneWedged(t *testing.T) {
 	requireFoundry(t)
 	for name, stick := range map[string]wedge{
-		"Hook": wedgedHook, "Logger": wedgedLogger, "Reader": wedgedReader, "Paused": wedgedPaused, "Frozen": wedgedFrozen,
+		"Hook": wedgedHook, "Logger": wedgedLogger, "Reader": wedgedReader,
+		"Paused": wedgedPaused, "Frozen": wedgedFrozen, "Unkillable": wedgedUnkillable, "Poststop": wedgedPoststop,
 	} {
 		t.Run(name, func(t *testing.T) { oneWedged(t, stick) })
 	}
@@ -153,6 +155,17 @@ func hang(file string) string {
 	return fmt.Sprintf("echo $$ > %[1]s.new; mv %[1]s.new %[1]s; exec sleep 100000", file)
 }
 
+// hangs waits until such a script runs, and returns its pid.
+func hangs(t *testing.T, file string) (pid int) {
+	t.Helper()
+	env.Eventually(t, "the script runs", func() bool {
+		b, _ := os.ReadFile(file)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		return pid > 0
+	})
+	return pid
+}
+
 // hangingCreate begins a Create and waits for the program that it waits for.
 // In the end that must be gone, and the container must be without a task.
 func hangingCreate(t *testing.T, d *env.Daemon, c client.Container, io cio.Creator, file string) func() {
@@ -162,12 +175,7 @@ func hangingCreate(t *testing.T, d *env.Daemon, c client.Container, io cio.Creat
 		_, err := c.NewTask(d.Context(t), io)
 		created <- err
 	}()
-	var pid int
-	env.Eventually(t, "the create hangs", func() bool {
-		b, _ := os.ReadFile(file)
-		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-		return pid > 0
-	})
+	pid := hangs(t, file)
 	return func() {
 		if err := <-created; err == nil {
 			t.Error("create that hung: got no error")
@@ -233,20 +241,91 @@ func wedgedPaused(t *testing.T, d *env.Daemon) (client.Task, func()) {
 // wedgedFrozen is frozen behind the server's back.
 func wedgedFrozen(t *testing.T, d *env.Daemon) (client.Task, func()) {
 	task := d.StartTask(t, sleeper(t, d))
-	file, words := "/sys/fs/cgroup/freezer/"+d.Namespace+"/"+task.ID()+"/freezer.state", []string{"FROZEN", "THAWED"}
-	if env.Unified() {
-		file, words = "/sys/fs/cgroup/"+d.Namespace+"/"+task.ID()+"/cgroup.freeze", []string{"1", "0"}
-	}
-	if err := os.WriteFile(file, []byte(words[0]), 0); err != nil {
-		t.Fatal(err)
-	}
+	thaw := freeze(t, "/"+d.Namespace+"/"+task.ID())
 	return task, func() {
 		task := load(t, d, task.ID())
 		within(t, prompt(), "refusal of an exec", func() error { return refuses(t, d, task) })
-		if err := os.WriteFile(file, []byte(words[1]), 0); err != nil {
+		thaw()
+		d.Exec(t, task, "/bin/true")
+	}
+}
+
+// freeze stops all processes in and below a cgroup.
+func freeze(t *testing.T, group string) (thaw func()) {
+	t.Helper()
+	file, words := "/sys/fs/cgroup/freezer"+group+"/freezer.state", []string{"FROZEN", "THAWED"}
+	if env.Unified() {
+		file, words = "/sys/fs/cgroup"+group+"/cgroup.freeze", []string{"1", "0"}
+	}
+	write := func(word string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(word), 0); err != nil {
 			t.Fatal(err)
 		}
-		d.Exec(t, task, "/bin/true")
+	}
+	write(words[0])
+	return func() { write(words[1]) }
+}
+
+// wedgedUnkillable does not die of SIGKILL, as one that waits for a dead disk
+// does not. (On cgroup v1 it is enough that a group above it is frozen.)
+func wedgedUnkillable(t *testing.T, d *env.Daemon) (client.Task, func()) {
+	above := "/" + d.Namespace + "/above"
+	task := d.StartTask(t, d.Container(t, env.ContainerConfig{Args: []string{"/bin/sleep", "100000"}, Opts: []oci.SpecOpts{oci.WithCgroup(above + "/c")}}))
+	thaw := freeze(t, above)
+	if err := task.Kill(d.Context(t), syscall.SIGKILL); err != nil {
+		t.Errorf("kill: %v", err)
+	}
+	return task, func() {
+		exit, err := load(t, d, task.ID()).Wait(d.Context(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		thaw()
+		if got := env.Wait(t, exit).ExitCode(); got != 137 {
+			t.Errorf("exit: got %d, want 137", got)
+		}
+		if _, err := load(t, d, task.ID()).Delete(d.Context(t)); err != nil {
+			t.Errorf("delete: %v", err)
+		}
+		removeGroups(t, above)
+	}
+}
+
+// removeGroups removes a cgroup that a test had made for it.
+func removeGroups(t *testing.T, group string) {
+	t.Helper()
+	found, _ := filepath.Glob("/sys/fs/cgroup/*" + group)
+	for _, dir := range append(found, "/sys/fs/cgroup"+group) {
+		if err := syscall.Rmdir(dir); err != nil && err != syscall.ENOENT {
+			t.Errorf("rmdir %s: %v", dir, err)
+		}
+	}
+}
+
+// wedgedPoststop hangs in Delete for as long as its hook may.
+func wedgedPoststop(t *testing.T, d *env.Daemon) (client.Task, func()) {
+	file, patience := filepath.Join(t.TempDir(), "pid"), 8
+	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/true"}, Opts: []oci.SpecOpts{
+		func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+			s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", hang(file)}, Timeout: &patience}}}
+			return nil
+		}}})
+	task := d.StartTask(t, c)
+	env.Wait(t, task.Exit)
+	go task.Delete(d.Context(t)) // its connection breaks
+	pid := hangs(t, file)
+	return task, func() {
+		env.Eventually(t, "the hook is ended", func() bool { return !env.Alive(pid) })
+		env.Eventually(t, "the container is deleted", func() bool {
+			_, err := d.Client.TaskService().Get(d.Context(t), &tasks.GetRequest{ContainerID: c.ID()})
+			return errdefs.IsNotFound(errgrpc.ToNative(err))
+		})
+		// The containerd that asked for it is no more; whoever asks the new one
+		// hears that it is done.
+		if _, err := d.Client.TaskService().Delete(d.Context(t), &tasks.DeleteTaskRequest{ContainerID: c.ID()}); !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+			t.Errorf("delete again: got %v, want not found", err)
+		}
 	}
 }
 
