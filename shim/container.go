@@ -128,13 +128,13 @@ func (c *container) sweep() {
 	_ = c.step(Event{Verb: Swept})
 }
 
-// settleTime bounds how long the news of an exit waits for a client to read
-// what the process wrote.
-const settleTime = 50 * time.Millisecond
+// settleTime bounds how long the news of an exit waits for a client that is
+// slow to read what the process wrote.
+const settleTime = time.Second
 
 // ended tells of a process's exit once its client has the output, or soon
-// anyhow. A client that hears of the exit may close a fifo before it has read
-// it: the containers of other shims never end as fast as it opens one.
+// anyhow. A client that hears of the exit closes its fifos, read or not; with
+// slower shims it has always read them by then.
 func (c *container) ended(io *stdio.IO, n news) {
 	if !io.HasOutput() {
 		c.tell(n)

@@ -8,15 +8,20 @@ import (
 	"time"
 )
 
-// settleLook is how often Settle looks: the kernel tells nobody that a fifo
-// has been read empty.
-const settleLook = time.Millisecond
+const (
+	// settleLook is how often Settle looks: the kernel tells nobody that a
+	// fifo has been read empty.
+	settleLook = time.Millisecond
+	// settleAlone is how long Settle waits for a client to come at all.
+	settleAlone = 50 * time.Millisecond
+)
 
 // Settle waits until the output that a process has written so far is in the
-// hands of who reads it, or until ctx ends. It is for the moment between a
-// process's end and the news of it: a client that hears of the end may let go
-// of a fifo that it has not even opened yet. Unlike Drain it does not wait for
-// the last writer to close, and it returns no error: it is a courtesy.
+// hands of who reads it, or until ctx ends, or until it is plain that nobody
+// reads. It is for the moment between a process's end and the news of it: the
+// clients of containerd close their fifos, read or unread, when they hear of
+// the end. Unlike Drain it does not wait for the last writer to close, and it
+// returns no error: it is a courtesy.
 func (io *IO) Settle(ctx context.Context) {
 	if len(io.outputs) == 0 {
 		return
@@ -24,7 +29,12 @@ func (io *IO) Settle(ctx context.Context) {
 	settled := make(chan struct{})
 	go func() { // a hostile process can make a look at its pipe hang; see watchdog.go
 		defer close(settled)
-		for !io.settled() && ctx.Err() == nil {
+		begin := time.Now()
+		for ctx.Err() == nil {
+			done, alone := io.settled()
+			if done || alone && time.Since(begin) > settleAlone {
+				return
+			}
 			time.Sleep(settleLook)
 		}
 	}()
@@ -37,27 +47,36 @@ func (io *IO) Settle(ctx context.Context) {
 // HasOutput reports whether there is anything for Settle to wait for.
 func (io *IO) HasOutput() bool { return len(io.outputs) > 0 }
 
-func (io *IO) settled() bool {
+// settled reports whether all output has been read (done), and if not, whether
+// that is only because no client has come (alone).
+func (io *IO) settled() (done, alone bool) {
 	io.mu.Lock()
 	if io.closed {
 		io.mu.Unlock()
-		return true
+		return true, false
 	}
-	kept := slices.Clone(io.kept)
+	kept, awaited := slices.Clone(io.kept), []*file{}
 	for _, p := range io.partings {
-		kept = append(kept, p.fifo)
+		awaited = append(awaited, p.fifo)
 	}
-	for _, f := range kept {
+	for _, f := range slices.Concat(kept, awaited) {
 		f.ref()
 	}
 	io.mu.Unlock()
+	reading := !allRead(kept)
+	for _, s := range io.outputs {
+		reading = !io.pump.delivered(s) || reading
+	}
+	alone = !allRead(awaited) && !reading
+	return !reading && !alone, alone
+}
+
+// allRead reports whether nothing waits in any of the fifos, and unrefs them.
+func allRead(fifos []*file) bool {
 	all := true
-	for _, f := range kept {
+	for _, f := range fifos {
 		all = all && f.unread() == 0
 		f.unref()
-	}
-	for _, s := range io.outputs {
-		all = all && io.pump.delivered(s)
 	}
 	return all
 }

@@ -77,3 +77,32 @@ func TestSettleAtOnce(t *testing.T) {
 		s.Settle(t.Context())
 	}
 }
+
+// Output that nobody comes to read delays the news a little, not for long.
+func TestSettleAlone(t *testing.T) {
+	p := testPump(t)
+	s, err := p.Open(t.Context(), Config{Stdout: fifo(t, "stdout"), ContainerID: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, out, _ := s.Child()
+	if _, err := out.WriteString("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CloseChild(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s.Settle(ctx)
+	if ctx.Err() != nil {
+		t.Error("waited for a client that never came")
+	}
+}
