@@ -113,6 +113,8 @@ func createdThenStarted(t *testing.T, d *env.Daemon) {
 	if err := task.Start(d.Context(t)); err != nil {
 		t.Fatal(err)
 	}
+	// containerd's client stops copying the output of a task whose start fails.
+	env.Eventually(t, "output", func() bool { return task.Stdout.String() != "" })
 	if err := task.Start(d.Context(t)); err == nil {
 		t.Error("second start: got no error")
 	}

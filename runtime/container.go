@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -178,14 +179,27 @@ func (c *Container) thawToDie() error {
 // KillAll sends sig to every process in the container's cgroup. SIGKILL
 // returns when none is left.
 func (c *Container) KillAll(ctx context.Context, sig syscall.Signal) error {
+	err := c.signalStray(sig)
 	if sig == syscall.SIGKILL {
-		if err := c.group.Kill(ctx); err != nil {
-			return fmt.Errorf("kill all of %q: %w", c.name.id, err)
-		}
-		return nil
+		err = errors.Join(err, c.group.Kill(ctx))
+	} else {
+		err = errors.Join(err, signalAll(c.group, sig))
 	}
-	if err := signalAll(c.group, sig); err != nil {
+	if err != nil {
 		return fmt.Errorf("kill all of %q: %w", c.name.id, err)
+	}
+	return nil
+}
+
+// signalStray signals init where the group would not: a container that may
+// write to the host's cgroups can leave its own.
+func (c *Container) signalStray(sig syscall.Signal) error {
+	pids, err := c.group.Pids()
+	if err != nil || slices.Contains(pids, c.init.Pid()) {
+		return err
+	}
+	if err := c.init.Signal(sig); err != nil && !errors.Is(err, ErrNotRunning) {
+		return err
 	}
 	return nil
 }

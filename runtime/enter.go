@@ -3,7 +3,9 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"foundry/runtime/cgroup"
 )
@@ -32,4 +34,26 @@ func enter(g *cgroup.Group, unified bool) (entrance, error) {
 func (e entrance) close() {
 	closeAll(e.tasks)
 	closeAll([]*os.File{e.dir})
+}
+
+// groupOfInit is the group below the container's own that init is in. It must
+// not be frozen: see Container.frozen.
+func (c *Container) groupOfInit() (*cgroup.Group, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.init.Pid()))
+	if err != nil || c.init.gone() {
+		return nil, fmt.Errorf("find the group of init: %w", ErrNotRunning)
+	}
+	where := strings.TrimPrefix(strings.TrimSpace(string(data)), "0::")
+	if !strings.HasPrefix(where, c.group.Path()+"/") {
+		return nil, fmt.Errorf("init is in cgroup %s, which is not below the container's", where)
+	}
+	group, err := cgroup.Open(c.rt.host.cgroups, where)
+	if err != nil {
+		return nil, err
+	}
+	frozen, err := group.Frozen()
+	if err == nil && frozen {
+		err = fmt.Errorf("cgroup %s is %w by the container itself", where, ErrPaused)
+	}
+	return group, err
 }

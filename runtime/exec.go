@@ -8,7 +8,9 @@ import (
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
+	"foundry/runtime/cgroup"
 	"foundry/runtime/plan"
 	"foundry/runtime/spawn"
 )
@@ -72,8 +74,24 @@ func (c *Container) exec(ctx context.Context, cfg ExecConfig) (*Process, error) 
 	return proc, nil
 }
 
+// cloneExec starts p in the container's group. Under cgroup v2 a group takes no
+// process once the container, as an init system does, has given controllers to
+// groups below it, or made it threaded: then init is in one of those, and p goes
+// there.
 func (c *Container) cloneExec(ctx context.Context, p *plan.Plan, stdio Stdio) (*Process, error) {
-	in, err := enter(c.group, c.rt.host.cgroups.Unified)
+	proc, err := c.cloneInto(ctx, c.group, p, stdio)
+	if !c.rt.host.cgroups.Unified || !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EOPNOTSUPP) {
+		return proc, err
+	}
+	group, err2 := c.groupOfInit()
+	if err2 != nil {
+		return nil, errors.Join(err, err2)
+	}
+	return c.cloneInto(ctx, group, p, stdio)
+}
+
+func (c *Container) cloneInto(ctx context.Context, group *cgroup.Group, p *plan.Plan, stdio Stdio) (*Process, error) {
+	in, err := enter(group, c.rt.host.cgroups.Unified)
 	if err != nil {
 		return nil, err
 	}
