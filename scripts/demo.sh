@@ -69,11 +69,11 @@ show ctr tasks ls
 say "a process in one of them"
 show ctr tasks exec --exec-id hello one sh -c 'echo hello from $(hostname), pid $$; ps'
 
-say "a container with a terminal"
-printf '$ ctr run -t --rm --runtime %s %s term sh -c "tty; stty size"\n' $runtime $image
+say "a container with a terminal (ctr tells its size once it runs)"
+printf '$ ctr run -t --rm --runtime %s %s term sh -c "tty; sleep 0.3; stty size"\n' $runtime $image
 mkfifo "$dir/keys"
 exec 9<>"$dir/keys" # a keyboard on which nobody types
-script -qefc "stty rows 30 cols 100; ctr run -t --rm --runtime $runtime $image term sh -c 'tty; stty size'" /dev/null <&9
+script -qefc "stty rows 30 cols 100; ctr run -t --rm --runtime $runtime $image term sh -c 'tty; sleep 0.3; stty size'" /dev/null <&9
 
 say "pause and resume"
 show ctr tasks pause two
