@@ -36,6 +36,29 @@ func TestCancelledCreate(t *testing.T) {
 	}
 }
 
+// A hook that takes too long goes with what it has started.
+func TestHookWithChildren(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(t.TempDir(), "child")
+	spec := w.spec("children", "true")
+	second := 1
+	slow := hook(t, "sleep 60 & echo $! >"+file+"; wait")
+	slow.Timeout = &second
+	spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{slow}}
+	if _, err := w.Create(t.Context(), CreateConfig{Namespace: "test", ID: "children", Bundle: w.bundle("children", spec), Rootfs: w.rootfs()}); err == nil {
+		t.Fatal("created")
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := strings.TrimSpace(string(data))
+	eventually(t, "end of "+child, func() bool {
+		line, err := os.ReadFile("/proc/" + child + "/cmdline")
+		return err != nil || len(line) == 0
+	})
+}
+
 // What a hook writes goes to a file that the test reads.
 func hook(t testing.TB, text string) specs.Hook {
 	t.Helper()

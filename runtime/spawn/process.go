@@ -225,6 +225,16 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return err
 }
 
+// KillGroup kills the process and, from Linux 6.9 on, all that is in the process
+// group that it leads. Before the stage has made its session, or on an older
+// kernel, the group is refused and there is the process alone.
+func (p *Process) KillGroup() error {
+	_ = p.control(func(pidfd int) error {
+		return unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+	})
+	return p.Signal(unix.SIGKILL)
+}
+
 func (p *Process) control(f func(pidfd int) error) error {
 	raw, err := p.Pidfd.SyscallConn()
 	if err != nil {
