@@ -64,7 +64,7 @@ func NewClient(conn, slots *os.File, onExit func(Exit)) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to spawner: %w", err)
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	null, err := openNull()
 	if err != nil {
 		return nil, fmt.Errorf("connect to spawner: %w", err)
 	}

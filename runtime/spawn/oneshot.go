@@ -111,7 +111,7 @@ func (s *oneShot) open() error {
 	}
 	s.status = status
 	s.opened = append(s.opened, childStatus)
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	null, err := openNull()
 	if err != nil {
 		return errors.Join(err, status.Close())
 	}

@@ -15,7 +15,7 @@
 /* A detached copy of /dev/null: what was taken before the pivot, or now. */
 int null_take(struct stage *st)
 {
-	struct k_mount_attr attr = {.set = K_ATTR_NOSUID | K_ATTR_NOEXEC};
+	struct k_mount_attr attr = {.set = K_ATTR_RDONLY | K_ATTR_NOSUID | K_ATTR_NOEXEC};
 	int fd = st->null_mount;
 
 	st->null_mount = -1;
