@@ -108,6 +108,8 @@ func readerComesAndGoes(t *testing.T, d *env.Daemon) {
 	script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do cat /blocks/out || exit 1; i=$((i+1)); done", times)
 	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/sh", "-c", script}, Opts: []oci.SpecOpts{mount}})
 	f := newFifos(t, d)
+	defer f.reader(f.conf.Stderr).Close()
+	r := f.reader(f.conf.Stdout)
 	ctx := d.Context(t)
 	task, err := c.NewTask(ctx, f.creator())
 	if err != nil {
@@ -122,13 +124,14 @@ func readerComesAndGoes(t *testing.T, d *env.Daemon) {
 	}
 	got := &repeated{block: all["out"]}
 	for got.n < times*blockSize {
-		r := f.reader(f.conf.Stdout)
 		n, err := io.CopyN(got, waiting{r}, min(visit, times*blockSize-got.n))
 		if err != nil {
 			t.Fatalf("read on after %d bytes: %v", got.n+n, err)
 		}
 		r.Close()
+		r = f.reader(f.conf.Stdout)
 	}
+	r.Close()
 	if code := env.Wait(t, exit).ExitCode(); code != 0 || got.wrong != nil {
 		t.Errorf("got exit %d, %v", code, got.wrong)
 	}
@@ -180,7 +183,7 @@ func throughCat(t *testing.T, d *env.Daemon, task client.Task, text string) (str
 	process := *spec.Process
 	process.Args = []string{"/bin/cat"}
 	in, out := &finite{from: strings.NewReader(text), eof: make(chan struct{})}, &env.Output{}
-	p, err := task.Exec(ctx, strings.TrimSpace(text), &process, cio.NewCreator(cio.WithStreams(in, out, nil), cio.WithFIFODir(d.Dir+"/io")))
+	p, err := task.Exec(ctx, strings.TrimSpace(text), &process, cio.NewCreator(cio.WithStreams(in, out, &env.Output{}), cio.WithFIFODir(d.Dir+"/io")))
 	if err != nil {
 		return "", err
 	}

@@ -87,7 +87,7 @@ func last(t *testing.T, d *env.Daemon, i int) lasting {
 	}
 	t.Cleanup(func() { removeAll(t, d, c.ID()) })
 	out := &env.Output{}
-	task, err := c.NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, out, nil), cio.WithFIFODir(d.Dir+"/io")))
+	task, err := c.NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, out, &env.Output{}), cio.WithFIFODir(d.Dir+"/io")))
 	if err == nil {
 		err = task.Start(ctx)
 	}
