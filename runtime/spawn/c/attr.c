@@ -62,24 +62,13 @@ int do_umask(struct stage *st)
 	return 0;
 }
 
-static int make_directories(const char *path)
+/* In the root, whatever magic links an image's working directory goes through:
+ * a descriptor of the host must not have directories made below it. */
+static int make_directories(struct stage *st, const char *path)
 {
-	char part[4096];
-	size_t at = 0;
+	int fd = path_make(st, path, KIND_DIR, NULL);
 
-	while (path[at]) {
-		at += strspn(path + at, "/");
-		at += strcspn(path + at, "/");
-		if (at >= sizeof part) {
-			errno = ENAMETOOLONG;
-			return -1;
-		}
-		memcpy(part, path, at);
-		part[at] = 0;
-		if (mkdir(part, 0755) && errno != EEXIST)
-			return -1;
-	}
-	return 0;
+	return fd < 0 ? -1 : close(fd);
 }
 
 int do_chdir(struct stage *st)
@@ -89,7 +78,7 @@ int do_chdir(struct stage *st)
 
 	say(st, "chdir %s", path);
 	if (chdir(path)) {
-		if (errno != ENOENT || !(st->step->flags & STEP_MKDIR) || make_directories(path) || chdir(path))
+		if (errno != ENOENT || !(st->step->flags & STEP_MKDIR) || make_directories(st, path) || chdir(path))
 			return -1;
 	}
 	/* A path through a leaked descriptor would lead out of the root; the
