@@ -10,6 +10,9 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"foundry/runtime/cgroup"
 	"foundry/runtime/plan"
@@ -75,6 +78,48 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 	return proc, nil
 }
 
+// killSession kills a helper and, since it leads a session, what it has started
+// and did not send elsewhere.
+func (r *Runtime) killSession(ctx context.Context, p *Process) error {
+	err := p.proc.KillGroup()
+	if errors.Is(err, errors.ErrUnsupported) {
+		// Stopped, for otherwise the end of its children lets a script go on.
+		err = errors.Join(p.proc.Signal(syscall.SIGSTOP), r.killMembers(ctx, p), p.proc.Signal(syscall.SIGKILL))
+	}
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// killMembers kills those in the session of p, without p. While p is there the
+// number of its session is nobody else's.
+func (r *Runtime) killMembers(ctx context.Context, p *Process) error {
+	for {
+		pids, err := r.helpers.pids()
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, pid := range pids {
+			member := func() bool {
+				session, err := unix.Getsid(pid)
+				return err == nil && session == p.Pid() && !p.isDead()
+			}
+			if pid == p.Pid() || !member() {
+				continue
+			}
+			found = true
+			if err := endProcess(ctx, pid, member); err != nil {
+				return err
+			}
+		}
+		if !found {
+			return nil
+		}
+	}
+}
+
 // joinFirst has a plan begin with the entrance into n v1 hierarchies.
 func joinFirst(p *plan.Plan, n int) {
 	var steps []plan.Step
@@ -106,6 +151,15 @@ func (h *helperGroup) open(r *Runtime) (*cgroup.Group, error) {
 	}
 	h.group = g
 	return g, nil
+}
+
+func (h *helperGroup) pids() ([]int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.group == nil {
+		return nil, nil
+	}
+	return h.group.Pids()
 }
 
 func (h *helperGroup) close() error {

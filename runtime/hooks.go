@@ -165,12 +165,7 @@ func (c *Container) runHelper(ctx context.Context, h hookRun) (string, error) {
 	if err := c.rt.wait(ctx, p); err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		// A helper leads a session: what a script has started goes with it.
-		killed := p.proc.KillGroup()
-		if errors.Is(killed, os.ErrProcessDone) {
-			killed = nil
-		}
-		err = errors.Join(context.Cause(ctx), killed, c.rt.wait(undo, p))
+		err = errors.Join(context.Cause(ctx), c.rt.killSession(undo, p), c.rt.wait(undo, p))
 		return out.finish(), err
 	}
 	if p.child.exit.Status != 0 {

@@ -225,14 +225,19 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return err
 }
 
-// KillGroup kills the process and, from Linux 6.9 on, all that is in the process
-// group that it leads. Before the stage has made its session, or on an older
-// kernel, the group is refused and there is the process alone.
+// KillGroup kills all that is in the process group that the process leads. A
+// kernel before Linux 6.9 kills nobody: [errors.ErrUnsupported].
 func (p *Process) KillGroup() error {
-	_ = p.control(func(pidfd int) error {
+	err := p.control(func(pidfd int) error {
 		return unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 	})
-	return p.Signal(unix.SIGKILL)
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return errors.ErrUnsupported
+	case errors.Is(err, unix.ESRCH): // it leads no group before the stage has made its session
+		return p.Signal(unix.SIGKILL)
+	}
+	return err
 }
 
 func (p *Process) control(f func(pidfd int) error) error {
