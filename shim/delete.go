@@ -33,12 +33,13 @@ func (s *Service) remove(ctx context.Context, c *container, drain time.Duration)
 		return Proc{}, c.elsewhere(ctx, err)
 	}
 	p, err := c.dismantle(ctx, drain)
-	if err == nil {
-		err = writeExit(c.bundle, p)
-	}
 	if err != nil {
 		_ = c.step(Event{Verb: NoDelete})
 		return Proc{}, fmt.Errorf("delete %q: %w", c.key.ID, err)
+	}
+	if err := writeExit(c.bundle, p); err != nil {
+		// Nothing is left to delete, and on a full disk only deleting helps.
+		c.log.Warn("delete will not know the exit", "err", err)
 	}
 	err = c.step(Event{Verb: DidDelete})
 	s.table.release(c)
