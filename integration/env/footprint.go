@@ -90,13 +90,20 @@ func descriptors(pid int) []string {
 	return out
 }
 
-// FDLinks maps the descriptors of a process to what they are open on.
+// FDLinks maps the descriptors of a process to what they are open on. The null
+// device is /dev/null whatever the mount that it was opened in.
 func FDLinks(pid int) map[string]string {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, _ := os.ReadDir(dir)
 	out := map[string]string{}
 	for _, e := range entries {
-		if path, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
+		path, err := os.Readlink(filepath.Join(dir, e.Name()))
+		var st syscall.Stat_t
+		const null = 1<<8 | 3
+		if err == nil && syscall.Stat(filepath.Join(dir, e.Name()), &st) == nil && st.Mode&syscall.S_IFMT == syscall.S_IFCHR && st.Rdev == null {
+			path = "/dev/null"
+		}
+		if err == nil {
 			out[e.Name()] = path
 		}
 	}

@@ -42,6 +42,7 @@ func (d *Daemon) remove(t testing.TB) {
 // until they are gone: their cgroups cannot be removed before.
 func (d *Daemon) killAll(t testing.TB) {
 	t.Helper()
+	d.thaw()
 	deadline := time.Now().Add(20 * time.Second * Slowness())
 	for {
 		left := d.processes()
@@ -56,6 +57,16 @@ func (d *Daemon) killAll(t testing.TB) {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// thaw lets those die that a test left frozen.
+func (d *Daemon) thaw() {
+	for _, pattern := range []string{"freezer/" + d.Namespace + "*", "freezer/" + d.Namespace + "*/*"} {
+		found, _ := filepath.Glob("/sys/fs/cgroup/" + pattern + "/freezer.state")
+		for _, f := range found {
+			_ = os.WriteFile(f, []byte("THAWED"), 0)
+		}
 	}
 }
 
