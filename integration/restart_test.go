@@ -50,6 +50,12 @@ func restart(t *testing.T, end func(*env.Daemon, testing.TB)) {
 		return
 	}
 	servers := d.Servers()
+	for _, s := range servers {
+		const most = 12 // a container: the hard limit may be 20,000
+		if server, spawner := env.FDs(s.Pid), env.FDs(s.Spawner); server > most*n || spawner > most*n {
+			t.Errorf("descriptors for %d containers: got %d in the server, %d in the spawner, want at most %d", n, server, spawner, most*n)
+		}
+	}
 	end(d, t)
 	for _, c := range all {
 		switch {
