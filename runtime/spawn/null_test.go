@@ -5,9 +5,12 @@ package spawn
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"foundry/runtime/plan"
 )
 
 // hostsNull is all that a process could change of the host's null device.
@@ -30,8 +33,9 @@ func keepNull(t *testing.T) {
 	})
 }
 
-// TestNullOfHost: root in a container gets the host's null device behind masks
-// and in place of a stream. It can read and write it, and change nothing of it.
+// TestNullOfHost: root in a container gets the host's null device behind masks,
+// and in place of a stream where it has none of its own. It can read and write
+// it, and change nothing of it.
 func TestNullOfHost(t *testing.T) {
 	w := newWorld(t, 16)
 	keepNull(t)
@@ -48,8 +52,25 @@ func TestNullOfHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	ct.spec.Linux.MaskedPaths = []string{"/secret"}
-	if got, _ := w.output(ct.plan(t), nil); strings.TrimSpace(got) != "" {
+	p := ct.plan(t)
+	p.Steps = slices.DeleteFunc(p.Steps, func(s plan.Step) bool { return s.Op == plan.OpMknod && s.S[2] == "/dev/null" })
+	if got, _ := w.output(p, nil); strings.TrimSpace(got) != "" {
 		t.Errorf("got\n%s", got)
+	}
+	if got := hostsNull(t); got != before {
+		t.Errorf("the host's null device: got %s, before %s", got, before)
+	}
+}
+
+// TestNullOfContainer: a stream that nobody asked for is the container's own
+// null device, by name and to do with as it likes.
+func TestNullOfContainer(t *testing.T) {
+	w := newWorld(t, 16)
+	keepNull(t)
+	before := hostsNull(t)
+	got, _ := w.output(newContainer(t, "sh", "-c", "readlink /proc/self/fd/0; busybox chmod 600 /proc/self/fd/0; ls -l /dev/null | cut -c1-10").plan(t), nil)
+	if want := "/dev/null\ncrw-------"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := hostsNull(t); got != before {
 		t.Errorf("the host's null device: got %s, before %s", got, before)

@@ -46,6 +46,7 @@ int do_lookup(struct stage *st)
 	const char *name = text_of(st, 0);
 	int err;
 
+	own_null();
 	if (st->step->flags & STEP_HOME)
 		home_find(st, (unsigned)st->step->a);
 	say(st, "exec %q", name);

@@ -117,7 +117,8 @@ int oom_score_write(int proc, long score);
 /* tty.c */
 int do_tty(struct stage *st);
 
-/* home.c */
+/* own_null.c, home.c */
+void own_null(void);
 void home_find(struct stage *st, unsigned uid);
 
 /* exec.c, init.c */
