@@ -24,6 +24,9 @@ import (
 //	launcher  -> retire\n             the server was started from another build
 //	          <- ok\n                 nobody needs it: it exits
 //	          <- busy\n               it has containers, or a caller that may be about to bring one
+//	launcher  -> listen\n             nobody answers at the task socket: somebody has removed it
+//	          <- ok\n                 it is there again
+//	          <- error TEXT\n
 //	foundryd  -> delete NS ID\n       containerd called `delete`, and there is no foundry.exit
 //	delete    <- ok\n DeleteResponse  killed, deleted
 //	          <- none\n               not known here
@@ -46,6 +49,8 @@ type Control struct {
 	Accepted func() time.Time
 	// Retire stops the server; it is called after "ok" is on its way.
 	Retire func()
+	// Listen makes the task socket anew.
+	Listen func() error
 
 	retired func() // keeps the connection to the end of the process; tests return
 }
@@ -96,6 +101,8 @@ func (c *Control) answer(conn *net.UnixConn) {
 	switch {
 	case len(words) == 1 && words[0] == "retire":
 		c.retire(conn)
+	case len(words) == 1 && words[0] == "listen":
+		c.listen(conn)
 	case len(words) == 1 && words[0] == "status":
 		fmt.Fprint(conn, c.Service.Status())
 	case len(words) == 3 && words[0] == "delete":
@@ -132,6 +139,14 @@ func (c *Control) retire(conn *net.UnixConn) {
 		select {}
 	}
 	c.retired()
+}
+
+func (c *Control) listen(conn *net.UnixConn) {
+	if err := c.Listen(); err != nil {
+		fmt.Fprintf(conn, "error %v\n", err)
+		return
+	}
+	fmt.Fprint(conn, "ok\n")
 }
 
 // forceDelete ends a container that containerd has given up.
@@ -192,6 +207,24 @@ func NewListener(l net.Listener) *Listener {
 	w := &Listener{Listener: l}
 	w.last.Store(time.Now().UnixNano())
 	return w
+}
+
+// Also wraps one more listener; Accepted tells of both.
+func (l *Listener) Also(more net.Listener) net.Listener {
+	return &also{Listener: more, first: l}
+}
+
+type also struct {
+	net.Listener
+	first *Listener
+}
+
+func (l *also) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.first.last.Store(time.Now().UnixNano())
+	}
+	return conn, err
 }
 
 // Accept is that of a net.Listener.

@@ -84,25 +84,49 @@ func clearDead(path string) error {
 // server's address meanwhile. A server that does not answer stays too: it
 // serves its containers, and those matter more than the newest build.
 func retire(dir string) bool {
-	fd, err := dial(dir + "/control.sock")
-	if err != nil {
+	fd, ok := ask(dir, "retire\n")
+	if fd < 0 {
 		return false
 	}
 	defer syscall.Close(fd)
-	if writeAll(fd, []byte("retire\n")) != nil {
-		return false
-	}
-	said := make([]byte, 8)
-	n, err := syscall.Read(fd, said)
-	if err != nil || string(said[:n]) != "ok\n" {
+	if !ok {
 		return false
 	}
 	// It has closed its sockets or is about to; the end of this connection is
 	// its own. It may still be delivering its last events.
 	if readable(fd, patience) {
-		_, _ = syscall.Read(fd, said)
+		_, _ = syscall.Read(fd, make([]byte, 8))
 	}
 	return true
+}
+
+// relisten asks a server whose socket somebody has removed to make it again. A
+// second server on one instance would leave the containers of the first
+// without an owner.
+//
+//	launcher -> control.sock   listen\n
+//	server                     ok\n      it listens
+func relisten(dir string) bool {
+	fd, ok := ask(dir, "listen\n")
+	if fd >= 0 {
+		syscall.Close(fd)
+	}
+	return ok
+}
+
+// ask puts a question to the server's control socket and reports whether it said
+// ok. The connection is the caller's to close; -1 is none.
+func ask(dir, question string) (fd int, ok bool) {
+	fd, err := dial(dir + "/control.sock")
+	if err != nil {
+		return -1, false
+	}
+	said := make([]byte, 8)
+	n := 0
+	if err = writeAll(fd, []byte(question)); err == nil {
+		n, err = syscall.Read(fd, said)
+	}
+	return fd, err == nil && string(said[:n]) == "ok\n"
 }
 
 // readable waits until fd has data or has ended, at most ms milliseconds.

@@ -100,7 +100,7 @@ func (in *instance) replace(program string, p *params) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if alive {
+		if alive || relisten(in.dir) {
 			return s.socket, nil
 		}
 	}

@@ -125,11 +125,28 @@ func (s *server) answer() {
 	control := &shim.Control{
 		Service: s.service, Accepted: s.tasks.Accepted,
 		Retire: func() { s.retire <- struct{}{} },
+		Listen: s.relisten,
 	}
 	go control.Serve(s.control)
-	if err := s.ttrpc.Serve(context.Background(), s.tasks); err != nil && !errors.Is(err, net.ErrClosed) {
+	s.serveTasks(s.tasks)
+}
+
+func (s *server) serveTasks(l net.Listener) {
+	if err := s.ttrpc.Serve(context.Background(), l); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Error("serve tasks", "err", err)
 	}
+}
+
+// relisten makes the task socket again after somebody has removed it. Those
+// who are connected stay so.
+func (s *server) relisten() error {
+	l, err := shim.Listen(s.flags.socket)
+	if err != nil {
+		return err
+	}
+	s.log.Warn("the task socket was gone and is made again", "socket", s.flags.socket)
+	go s.serveTasks(s.tasks.Also(l))
+	return nil
 }
 
 // untilEnd watches for the reasons to stop, and returns memory when there was
