@@ -46,6 +46,9 @@ func crash(t *testing.T, victim func(env.Server) int) {
 	var crowd []*member
 	for round := range 5 {
 		for _, kind := range crowdKinds {
+			if kind.name == "HookHangs" && round > 0 {
+				continue // it takes all the time that there is
+			}
 			m := &member{id: fmt.Sprint(strings.ToLower(kind.name), round), note: filepath.Join(t.TempDir(), "stopped")}
 			crowd = append(crowd, m)
 			m.want = kind.want
