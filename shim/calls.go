@@ -81,7 +81,7 @@ func (s *Service) ResizePty(ctx context.Context, r *task.ResizePtyRequest) (*emp
 		return nil, err
 	}
 	io, err := c.io(r.ExecID, func(e *earlyIO) { e.width, e.height = r.Width, r.Height })
-	if err != nil || io == nil {
+	if err != nil || io == nil || !io.HasTerminal() { // the runc shim ignores it too
 		return &emptypb.Empty{}, err
 	}
 	return &emptypb.Empty{}, io.Resize(r.Width, r.Height)

@@ -7,6 +7,7 @@ import "time"
 // Bounds that keep one container, or one wedged containerd, from taking the
 // server down. They are far above what works in practice.
 const (
+	maxName       = 255  // bytes of an id or a namespace; NAME_MAX
 	maxContainers = 4096 // the descriptors end first: 12 a container
 	maxExecs      = 1024 // of one container, until they are deleted
 	maxQueued     = 4096 // undelivered events of one container

@@ -65,6 +65,9 @@ func key(ctx context.Context, id string) (Key, error) {
 	if id == "" {
 		return Key{}, badRequest("no container id")
 	}
+	if len(id) > maxName || len(ns) > maxName { // they are names of directories
+		return Key{}, badRequest("container id or namespace of more than %d bytes: %.20q...", maxName, id)
+	}
 	return Key{ns, id}, nil
 }
 

@@ -201,6 +201,9 @@ func (io *IO) CloseStdin() error {
 	return io.closeStdin.err
 }
 
+// HasTerminal reports whether the process has a terminal to resize.
+func (io *IO) HasTerminal() bool { return io.cfg.Terminal }
+
 // Resize sets the size of the terminal. Before Start it is remembered.
 func (io *IO) Resize(width, height uint32) error {
 	io.mu.Lock()
