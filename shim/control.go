@@ -39,7 +39,7 @@ const (
 	quiet       = 10 * time.Second // since the last accepted connection: then nobody is about to call
 	controlTime = 15 * time.Second // for a connection, from its accept to its end
 	forcedDrain = 500 * time.Millisecond
-	forcedTime  = 4 * time.Second // containerd gives `delete` 5 s in all
+	forcedTime  = 3500 * time.Millisecond // containerd gives `delete` 5 s in all, and it takes 4
 )
 
 // Control answers on the control socket.

@@ -23,8 +23,10 @@ import (
 	"foundry/shim"
 )
 
-// deleteTime is a little less than what containerd gives `delete`.
-const deleteTime = 4500 * time.Millisecond
+// deleteTime is less than the 5 s that containerd gives `delete`: they begin
+// before this program does, and with as many others as a dead server had
+// containers.
+const deleteTime = 4 * time.Second
 
 // remove is the slow path of `delete`: the server did not leave an answer in
 // the bundle. If there is a server it is asked, because it holds the
