@@ -43,18 +43,7 @@ func TestCrashOfAMixedCrowd(t *testing.T) {
 func crash(t *testing.T, victim func(env.Server) int) {
 	d := env.Containerd(t, env.Config{})
 	events := watch(t, d)
-	var crowd []*member
-	for round := range 5 {
-		for _, kind := range crowdKinds {
-			if kind.name == "HookHangs" && round > 0 {
-				continue // it takes all the time that there is
-			}
-			m := &member{id: fmt.Sprint(strings.ToLower(kind.name), round), note: filepath.Join(t.TempDir(), "stopped")}
-			crowd = append(crowd, m)
-			m.want = kind.want
-			kind.make(t, d, m)
-		}
-	}
+	crowd := gather(t, d)
 	server := d.Servers()[0]
 	begin := time.Now()
 	if err := syscall.Kill(victim(server), syscall.SIGKILL); err != nil {
@@ -84,6 +73,23 @@ func crash(t *testing.T, victim func(env.Server) int) {
 	env.Eventually(t, "the old server and spawner leave", func() bool {
 		return !env.Alive(server.Spawner) && !env.Alive(server.Pid)
 	})
+}
+
+// gather makes five of every kind.
+func gather(t *testing.T, d *env.Daemon) (crowd []*member) {
+	t.Helper()
+	for round := range 5 {
+		for _, kind := range crowdKinds {
+			if kind.name == "HookHangs" && round > 0 {
+				continue // it takes all the time that there is
+			}
+			m := &member{id: fmt.Sprint(strings.ToLower(kind.name), round), note: filepath.Join(t.TempDir(), "stopped")}
+			crowd = append(crowd, m)
+			m.want = kind.want
+			kind.make(t, d, m)
+		}
+	}
+	return crowd
 }
 
 // member is one container of the crowd.

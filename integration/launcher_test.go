@@ -137,17 +137,24 @@ func TestDeadSocketIsReplaced(t *testing.T) {
 	kill()
 	runs()
 	kill()
-	if err := os.Remove(socket); err != nil {
-		t.Fatal(err)
-	}
-	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stale.SetUnlinkOnClose(false)
-	stale.Close()
+	leaveStale(t, socket)
 	runs()
 	if got := d.Servers(); len(got) != 1 || got[0].Address != s.Address {
 		t.Errorf("servers: got %+v, want one at %s", got, s.Address)
 	}
+}
+
+// leaveStale puts a stranger's socket, which nobody serves, in the place of
+// another.
+func leaveStale(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
 }
