@@ -36,7 +36,7 @@ test-unit: ## Unit tests; as root also those that make cgroups, mounts and proce
 test-root: ## Stories on a private containerd (as root)
 	@scripts/test.sh root
 
-test-guest: ## The runtime on cgroup v2, in a user-mode Linux guest (as root)
+test-guest: ## The runtime and stories on cgroup v2, in a user-mode Linux guest and on a stock Debian kernel (as root)
 	@scripts/test.sh guest
 
 suite-client: ## containerd's own client suite with this runtime (as root)

@@ -134,5 +134,6 @@ if [ -s "$ctl/rc" ]; then
 	rm -rf "$ctl"
 	exit "$rc"
 fi
-echo "boot-uml.sh: the guest gave no exit code within $lim s; its console is in $ctl/console.log" >&2
+echo "boot-uml.sh: the guest gave no exit code within $lim s; its console is in $ctl/console.log and ends:" >&2
+tail -n 20 "$ctl/console.log" >&2
 exit 125

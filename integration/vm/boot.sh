@@ -137,7 +137,8 @@ rc=125
 if [ -s "$ctl/rc" ]; then
 	rc=$(cat "$ctl/rc")
 else
-	echo "boot.sh: the guest gave no exit code (qemu ended with $(cat "$ctl/qrc")); its console is in $ctl/console.log" >&2
+	echo "boot.sh: the guest gave no exit code (qemu ended with $(cat "$ctl/qrc")); its console is in $ctl/console.log and ends:" >&2
+	tail -n 20 "$ctl/console.log" >&2
 fi
 if [ $own = 1 ] && [ "$rc" != 125 ]; then
 	[ -n "${FOUNDRY_VM_TIMES:-}" ] && cat "$ctl/times" >&2
