@@ -9,8 +9,8 @@ tally=$1 counts=$2
 shift 2
 [ $# -gt 0 ] || set -- uml debian
 export FOUNDRY_CACHE=${FOUNDRY_CACHE:-$HOME/.cache/foundry}
-tools=$FOUNDRY_CACHE/tools/containerd-2.4.2
 build=$PWD/bin/guest
+tools=$build/cache/tools/containerd-2.4.2 # copies: the cache may be below /tmp, and a guest has its own /tmp
 
 # tests GUEST: lines of PACKAGE ARGUMENTS. Left out is what shows nothing there that it does not show on the host.
 tests() {
@@ -40,7 +40,8 @@ prepare() {
 	local package
 	integration/vm/setup.sh && make --no-print-directory build || return 1
 	rm -rf "$build"
-	mkdir -p "$build"
+	mkdir -p "$tools"
+	cp "$FOUNDRY_CACHE"/tools/containerd-2.4.2/* "$tools" || return 1
 	cp bin/foundryd bin/containerd-shim-foundry-v1 "$build" || return 1
 	for package in runtime/cgroup runtime/spawn runtime integration; do
 		CGO_ENABLED=0 go test -c -o "$build/${package##*/}.test" "./$package" || return 1
@@ -50,7 +51,7 @@ prepare() {
 # script OUT: what a guest runs. Each package's output and exit code become files, so that one that dies takes no other along.
 script() {
 	cat <<-SCRIPT
-		export FOUNDRY_SLOW=1 FOUNDRY_BIN=$build FOUNDRY_CACHE=$FOUNDRY_CACHE
+		export FOUNDRY_SLOW=1 FOUNDRY_BIN=$build FOUNDRY_CACHE=$build/cache
 		while read -r package arguments; do
 			cd $PWD/\$package
 			begin=\$SECONDS
