@@ -8,8 +8,11 @@ export PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 mkdir -p /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs shm /dev/shm
-mount -t tmpfs -o mode=1777 tmp /tmp 2>/dev/null
-case "$(cat /run/ctl/workdir)" in /tmp/*) umount /tmp ;; esac # the work directory must stay visible
+# A /tmp of its own: the root is an overlay, on which another cannot be mounted. A work directory below it is put back.
+work=$(cat /run/ctl/workdir)
+case $work in /tmp/*) mkdir -p /run/work && mount --bind "$work" /run/work ;; *) work= ;; esac
+mount -t tmpfs -o mode=1777 tmp /tmp
+[ -z "$work" ] || { mkdir -p "$work" && mount --bind /run/work "$work"; }
 mkdir -p /sys/fs/cgroup
 mount -t cgroup2 -o nsdelegate,memory_recursiveprot none /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
