@@ -73,7 +73,7 @@ check "kill" 'rc=0$' n kill web
 check "wait" 'rc=0$' n wait web
 check "rm" 'rc=0$' n rm -f web
 check "memory limit: OOM is 137" 'rc=137$' run --rm --memory 16m $I sh -c 'tail /dev/zero'
-check "user" 'uid=1000 gid=1000.*rc=0$' run --rm --user 1000:1000 $I id
+check "user" 'uid=1000.*gid=1000.*rc=0$' run --rm --user 1000:1000 $I id
 check "read-only" 'Read-only file system.*rc=1$' run --rm --read-only $I touch /x
 check "tmpfs and volume" 'rc=0$' run --rm --tmpfs /t -v /tmp:/hosttmp:ro $I sh -c 'mount | grep -q " /t type tmpfs" && test -f /hosttmp/file'
 check "sysctl" '^1 rc=0$' run --rm --sysctl net.ipv4.ip_forward=1 $I cat /proc/sys/net/ipv4/ip_forward
