@@ -67,34 +67,71 @@ type Exit struct {
 // and the server dead or alive. Without an exit but with a process of that key
 // it returns its Pid, and false.
 func ReadExit(slotsPath string, key uint64) (Exit, bool, error) {
-	f, err := os.Open(slotsPath)
+	var e Exit
+	exited := false
+	err := eachSlot(slotsPath, func(n uint32, s *slot) bool {
+		if s.Key != key {
+			return true
+		}
+		e, exited = Exit{Key: key, Slot: n, Pid: int(s.Pid)}, s.State == slotExited
+		if exited {
+			e.Status, e.Signal, e.At = int(s.Status), int(s.Sig), time.Unix(0, int64(s.ExitedNs))
+		}
+		return false
+	})
+	return e, exited, err
+}
+
+// Live is what a slot file says of a clone that has not ended.
+type Live struct {
+	Pids    []int     // the process, and the one that it may just have forked
+	Started time.Time // when the slot was taken
+}
+
+// ReadLive lists the clones whose keys are in [first, first+span) and that
+// have not ended, with the spawner and the server dead or alive.
+func ReadLive(slotsPath string, first, span uint64) ([]Live, error) {
+	var live []Live
+	err := eachSlot(slotsPath, func(_ uint32, s *slot) bool {
+		if s.Key-first >= span || s.State != slotReserved && s.State != slotRunning {
+			return true
+		}
+		l := Live{Started: time.Unix(0, int64(s.StartedNs))}
+		for _, pid := range []int32{s.Pid, s.Child} {
+			if pid > 1 {
+				l.Pids = append(l.Pids, int(pid))
+			}
+		}
+		live = append(live, l)
+		return true
+	})
+	return live, err
+}
+
+// eachSlot gives f the slots in use, without their texts, until it says false.
+func eachSlot(slotsPath string, f func(n uint32, s *slot) bool) error {
+	file, err := os.Open(slotsPath)
 	if err != nil {
-		return Exit{}, false, fmt.Errorf("read exit: %w", err)
+		return fmt.Errorf("read slots: %w", err)
 	}
-	defer f.Close()
+	defer file.Close()
 	var h slotHeader
-	if err := readAt(f, unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h)), 0); err != nil {
-		return Exit{}, false, fmt.Errorf("read exit from %s: %w", slotsPath, err)
+	if err := readAt(file, unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h)), 0); err != nil {
+		return fmt.Errorf("read slots from %s: %w", slotsPath, err)
 	}
 	if h.Magic != slotMagic || h.Version != wireVersion {
-		return Exit{}, false, fmt.Errorf("read exit from %s: not a slot file of version %d", slotsPath, wireVersion)
+		return fmt.Errorf("read slots from %s: not a slot file of version %d", slotsPath, wireVersion)
 	}
 	for n := uint32(1); n < min(h.High, h.Slots); n++ {
 		var s slot
-		if err := readAt(f, unsafe.Slice((*byte)(unsafe.Pointer(&s)), unsafe.Offsetof(s.What)), int64(n)*slotSize); err != nil {
-			return Exit{}, false, fmt.Errorf("read slot %d of %s: %w", n, slotsPath, err)
+		if err := readAt(file, unsafe.Slice((*byte)(unsafe.Pointer(&s)), unsafe.Offsetof(s.What)), int64(n)*slotSize); err != nil {
+			return fmt.Errorf("read slot %d of %s: %w", n, slotsPath, err)
 		}
-		if s.State == slotFree || s.Key != key {
-			continue
+		if s.State != slotFree && !f(n, &s) {
+			break
 		}
-		e := Exit{Key: key, Slot: n, Pid: int(s.Pid)}
-		if s.State != slotExited {
-			return e, false, nil
-		}
-		e.Status, e.Signal, e.At = int(s.Status), int(s.Sig), time.Unix(0, int64(s.ExitedNs))
-		return e, true, nil
 	}
-	return Exit{}, false, nil
+	return nil
 }
 
 func readAt(f *os.File, b []byte, at int64) error {
