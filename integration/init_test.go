@@ -86,22 +86,7 @@ func initOrphans(t *testing.T, d *env.Daemon) {
 
 func initTerminal(t *testing.T, d *env.Daemon) {
 	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/sh", "-c", "tty; exit 4"}, Opts: []oci.SpecOpts{withInit, oci.WithTTY}})
-	ctx := d.Context(t)
-	task, err := c.NewTask(ctx, streamsOf(d, true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	exit, err := task.Wait(ctx)
-	if err == nil {
-		err = task.Start(ctx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := env.Wait(t, exit).ExitCode(); got != 4 {
+	if got := exitWith(t, d, c, streamsOf(d, true)); got != 4 {
 		t.Errorf("exit: got %d, want 4", got)
-	}
-	if _, err := task.Delete(ctx); err != nil {
-		t.Error(err)
 	}
 }

@@ -154,7 +154,16 @@ func logProgram(t *testing.T, d *env.Daemon) {
 	}
 }
 
+// runWith is exitWith for what is to end well.
 func runWith(t *testing.T, d *env.Daemon, c client.Container, create cio.Creator) {
+	t.Helper()
+	if got := exitWith(t, d, c, create); got != 0 {
+		t.Errorf("exit: got %d, want 0", got)
+	}
+}
+
+// exitWith runs a container with streams of its own to its end and deletes it.
+func exitWith(t *testing.T, d *env.Daemon, c client.Container, create cio.Creator) uint32 {
 	t.Helper()
 	ctx := d.Context(t)
 	task, err := c.NewTask(ctx, create)
@@ -168,12 +177,11 @@ func runWith(t *testing.T, d *env.Daemon, c client.Container, create cio.Creator
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := env.Wait(t, exit).ExitCode(); got != 0 {
-		t.Errorf("exit: got %d, want 0", got)
-	}
+	status := env.Wait(t, exit)
 	if _, err := task.Delete(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return status.ExitCode()
 }
 
 // What is still in the pipe when init ends belongs to the output.
