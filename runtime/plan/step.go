@@ -28,10 +28,10 @@ const (
 	OpNull                    // descriptor number A becomes /dev/null of the host
 	OpTTY                     // pty from in-root dev/pts/ptmx: slave becomes 0, 1, 2 and the controlling terminal; A uid<<32|gid of the slave, B rows<<16|cols; FlagConsole: bind the slave on in-root /dev/console
 	OpPropagate               // mount(NULL, "/", NULL, A)
-	OpMountHost               // mount(2): S0 type, S1 source, S2 host target, S3 data; A MS_* flags. Only for the mounts of a Create request. The stage splits a bind with further flags into two calls and shortens lowerdir lists beyond a page.
+	OpMountHost               // mount(2): S0 type, S1 source, S2 host target, S3 data; A MS_* flags. Only for the mounts of a Create request. The stage splits a bind with further flags into two calls and shortens lowerdir lists beyond a page. FlagLoop: S1 is a regular file, mounted through a loop device that goes away with the mount
 	OpRoot                    // S2 host path of the root: opened, bound onto itself (rec), its parent mount made private
-	OpMount                   // fsopen S0, source S1, target in root S2, options S3 (NUL separated, key or key=value; also the superblock's own: ro, sync, dirsync, lazytime, mand); A MOUNT_ATTR_* set; C propagation MS_* or 0
-	OpBind                    // open_tree clone of host source S1 (or FD) onto in-root S2; A attr set, B attr cleared, C propagation; FlagRec: recursive clone; FlagAttrRec: attributes recursively
+	OpMount                   // FlagCopyUp: what the directory held before is copied into the tmpfs; fsopen S0, source S1, target in root S2, options S3 (NUL separated, key or key=value; also the superblock's own: ro, sync, dirsync, lazytime, mand); A MOUNT_ATTR_* set; C propagation MS_* or 0
+	OpBind                    // open_tree clone of host source S1 (or FD; FlagSource: FD is the number of an OpSource) onto in-root S2; A attr set, B attr cleared, C propagation; FlagRec: recursive clone; FlagAttrRec: attributes recursively
 	OpMknod                   // in-root S2; A mode with type, B dev_t as makedev(3) gives, C uid<<32|gid; FlagBindDev: bind host S1 instead when mknod is refused
 	OpSymlink                 // S0 target, in-root S2; an existing file is left
 	OpPivot                   // pivot_root into the root and detach the old one; A 1: MS_MOVE and chroot instead
@@ -51,13 +51,26 @@ const (
 	OpCaps                    // A effective, B permitted, C inheritable, S0 ambient mask as one little-endian uint64
 	OpKeepCaps                // PR_SET_KEEPCAPS for the following OpUser
 	OpNoNewPrivs              // PR_SET_NO_NEW_PRIVS
-	OpSeccomp                 // S0 array of struct sock_filter; A SECCOMP_FILTER_FLAG_* for seccomp(2)
+	OpSeccomp                 // S0 array of struct sock_filter; A SECCOMP_FILTER_FLAG_* for seccomp(2); FlagListener: sync point 'N' first, then a listener, whose number is in the slot until the server let it go on (the stage waits without a system call)
 	OpLookup                  // S0 file, S1 the PATH variable's value: resolve the program as execvpe would and keep it for OpExec; FlagHome: A is the uid
 	OpHooks                   // sync point 'H' (A kind of hook, see HookCreateRuntime): the server runs hooks, then lets the stage go on
 	OpReady                   // sync point 'R': created; waits for Start
 	OpExec                    // S0 argv, S1 environment (both NUL separated); the program is what OpLookup found; FlagInit: pid 1 stays as a reaper
 	OpExecHost                // hooks and loggers: S0 argv, S1 environment, S2 absolute host path
 	OpMkdir                   // in-root S2, A mode
+	OpMapUsers                // makes a user namespace and maps it: S0 text for uid_map, S1 for gid_map (lines "inside outside count"), written from outside of it
+	OpRootUser                // becomes uid and gid 0, without further groups, of a user namespace that was made or joined; skipped where 0 is not mapped
+	OpTime                    // after OpUnshare of a time namespace: S0 lines for /proc/self/timens_offsets ("monotonic 10 0"), then enters it
+	OpSource                  // before a user namespace is entered: keeps as source number A (0-63) a detached open_tree clone of host path S1; FlagRec: recursive; idmapped by S0 uid map and S3 gid map (as OpMapUsers) or by the user namespace FD, FlagAttrRec: recursively
+	OpIdmapHost               // open_tree clone of host path S1 (FlagRec), idmapped by S0 and S3, attributes A, attached on host path S2 (may be S1); before a user namespace is entered
+	OpUnmountHost             // host path S2: detached
+	OpRemount                 // the mount at in-root S2: A attr set, B cleared (FlagAttrRec: recursively); S3 options of its superblock, as OpMount, none: it is left alone
+	OpScheduler               // S0 struct sched_attr for sched_setattr(2)
+	OpIOPriority              // A for ioprio_set(2) of the process
+	OpPersonality             // A for personality(2)
+	OpAffinity                // S0 CPU mask, little-endian, for sched_setaffinity(2)
+	OpMemPolicy               // A mode and MPOL_F_* for set_mempolicy(2), S0 node mask, little-endian, B its number of bits
+	OpLabel                   // S1 written to S0 below /proc/self ("attr/apparmor/exec", "attr/exec"): LSM labels
 	OpCount                   // number of ops, never encoded
 )
 
@@ -71,11 +84,17 @@ const (
 	FlagInit                        // OpExec
 	FlagOptional                    // a failure of this step is ignored
 	FlagHome                        // OpLookup: OpExec's HOME is what the container's /etc/passwd says of user A
+	FlagSource                      // OpBind: FD is the number of an OpSource
+	FlagCopyUp                      // OpMount of a tmpfs
+	FlagListener                    // OpSeccomp
+	FlagLoop                        // OpMountHost, OpMount
 )
 
 // Kinds of OpHooks.
 const (
-	HookCreateRuntime uint64 = 1 // prestart and createRuntime, in the runtime namespace before pivot_root
+	HookCreateRuntime   uint64 = 1 // prestart and createRuntime, in the runtime namespace before pivot_root
+	HookCreateContainer uint64 = 2 // in the container's namespaces before pivot_root
+	HookStartContainer  uint64 = 3 // in the container's namespaces after Start, before the program
 )
 
 // Step is one thing that the stage does. What the fields mean depends on Op.

@@ -17,7 +17,10 @@ var opNames = [OpCount]string{
 	OpSysctl: "sysctl", OpHostname: "hostname", OpDomainname: "domainname", OpLoopback: "loopback", OpRlimit: "rlimit",
 	OpUmask: "umask", OpChdir: "chdir", OpUser: "user", OpBound: "bound", OpCaps: "caps", OpKeepCaps: "keep-caps",
 	OpNoNewPrivs: "no-new-privs", OpSeccomp: "seccomp", OpLookup: "lookup", OpHooks: "hooks", OpReady: "ready", OpExec: "exec",
-	OpExecHost: "exec-host", OpMkdir: "mkdir",
+	OpExecHost: "exec-host", OpMkdir: "mkdir", OpMapUsers: "map-users", OpRootUser: "root-user", OpTime: "time", OpSource: "source",
+	OpIdmapHost: "idmap-host", OpUnmountHost: "unmount-host", OpRemount: "remount", OpScheduler: "scheduler",
+	OpIOPriority: "io-priority", OpPersonality: "personality", OpAffinity: "affinity", OpMemPolicy: "mem-policy",
+	OpLabel: "label",
 }
 
 func (o Op) String() string {

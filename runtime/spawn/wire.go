@@ -105,6 +105,7 @@ type slot struct {
 	Phase     uint32
 	Flags     uint32
 	What      [256]byte
+	Listener  int32
 }
 
 // text is what of b comes before the first NUL.

@@ -8,7 +8,7 @@
  *          <---------------------- HELLO(version, ops, pid)
  *   SPAWN(key) + fds ------------> reserve slot, clone3 --------> steps...
  *          <---------------------- SPAWNED(key, slot, pid) + pidfd
- *          <== status pipe: 'H' or 'R' at a sync point ========== waits on slot.go
+ *          <== status pipe: 'H', 'N' or 'R' at a sync ========== waits on slot.go
  *   slot.go = n, FUTEX_WAKE ====================================> goes on
  *          <== status pipe: EOF (execve or exit; slot.err tells) =
  *          <---------------------- EXITED(key, slot, pid, status, ns)
@@ -105,6 +105,7 @@ struct slot {
 	uint32_t phase;       /* stage: sync points reached */
 	uint32_t flags;       /* SPAWN_* */
 	char what[256];       /* stage: system call and object of the failure, NUL terminated */
+	int32_t listener;     /* stage: 1 + number of its seccomp listener while the server may take it, else 0 */
 };
 
 /* --- steps: numbers as in runtime/plan/step.go --- */
@@ -113,10 +114,11 @@ enum op {
 	OP_PROPAGATE, OP_MOUNT_HOST, OP_ROOT, OP_MOUNT, OP_BIND, OP_MKNOD, OP_SYMLINK, OP_PIVOT, OP_MASK, OP_READONLY,
 	OP_ROOT_READONLY, OP_ROOT_PROPAGATE, OP_SYSCTL, OP_HOSTNAME, OP_DOMAINNAME, OP_LOOPBACK, OP_RLIMIT, OP_UMASK,
 	OP_CHDIR, OP_USER, OP_BOUND, OP_CAPS, OP_KEEP_CAPS, OP_NO_NEW_PRIVS, OP_SECCOMP, OP_LOOKUP, OP_HOOKS, OP_READY,
-	OP_EXEC, OP_EXEC_HOST, OP_MKDIR, OP_COUNT
+	OP_EXEC, OP_EXEC_HOST, OP_MKDIR, OP_MAP_USERS, OP_ROOT_USER, OP_TIME, OP_SOURCE, OP_IDMAP_HOST, OP_UNMOUNT_HOST,
+	OP_REMOUNT, OP_SCHEDULER, OP_IO_PRIORITY, OP_PERSONALITY, OP_AFFINITY, OP_MEM_POLICY, OP_LABEL, OP_COUNT
 };
 enum {
 	STEP_REC = 1, STEP_ATTR_REC = 2, STEP_CONSOLE = 4, STEP_BIND_DEV = 8, STEP_MKDIR = 16, STEP_INIT = 32, STEP_OPTIONAL = 64,
-	STEP_HOME = 128
+	STEP_HOME = 128, STEP_SOURCE = 256, STEP_COPY_UP = 512, STEP_LISTENER = 1024, STEP_LOOP = 2048
 };
 #endif
