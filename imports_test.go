@@ -29,9 +29,10 @@ const launcher = "cmd/containerd-shim-foundry-v1"
 // nothing of it.
 var laws = map[string][]string{
 	"cmd/foundryd":    {"shim/...", "runtime/...", "datapath/..."},
-	"cmd/foundry":     {"shim", "runtime", "datapath"},
+	"cmd/foundry":     {"shim/view", "datapath"},
 	"cmd/foundry-cni": {"datapath"},
-	"shim":            {"shim/stdio", "runtime", "datapath"},
+	"shim":            {"shim/stdio", "shim/view", "shim/flight", "runtime", "datapath"},
+	"shim/flight":     {"shim/view"},
 	"runtime": {"runtime/oci", "runtime/plan", "runtime/spawn", "runtime/cgroup", "runtime/rootfs", "runtime/seccomp",
 		"runtime/journal"},
 	"runtime/plan":   {"runtime/oci"},

@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"foundry/runtime"
+	"foundry/shim/flight"
 	"foundry/shim/stdio"
 )
 
@@ -30,6 +31,8 @@ type container struct {
 	mounts []*types.Mount // of the request; nil once TaskCreate is published
 	pub    *Publisher
 	log    *slog.Logger
+	flight *flight.Recorder
+	since  time.Time // of its Create
 
 	cancel context.CancelFunc // ends its Create
 	ready  chan struct{}      // closed when Create is through; created tells how
@@ -77,13 +80,15 @@ type news struct {
 
 func newContainer(k Key, s *Service) *container {
 	return &container{
-		key:   k,
-		pub:   s.pub,
-		log:   s.log.With("namespace", k.Namespace, "id", k.ID),
-		ready: make(chan struct{}),
-		gone:  make(chan struct{}),
-		state: State{Init: Proc{Phase: Creating}},
-		procs: map[string]*process{"": {done: make(chan struct{})}},
+		key:    k,
+		pub:    s.pub,
+		log:    s.log.With("namespace", k.Namespace, "id", k.ID),
+		flight: s.flight,
+		since:  time.Now(),
+		ready:  make(chan struct{}),
+		gone:   make(chan struct{}),
+		state:  State{Init: Proc{Phase: Creating}},
+		procs:  map[string]*process{"": {done: make(chan struct{})}},
 	}
 }
 
@@ -96,6 +101,7 @@ func (c *container) step(ev Event) error {
 		return err
 	}
 	c.state = next
+	c.noteLocked(ev)
 	for _, e := range effects {
 		c.doLocked(e)
 	}
@@ -181,12 +187,15 @@ func (c *container) work() {
 // notice may be late.
 func (c *container) learn(n news) {
 	if n.exit == nil {
-		_ = c.step(Event{Verb: OOM, OOMs: c.ooms()})
+		kills := c.ooms()
+		c.noteOOM(kills)
+		_ = c.step(Event{Verb: OOM, OOMs: kills})
 		return
 	}
-	ev := Event{Verb: Exit, Exec: n.exec, Exit: ExitStatus{Status: uint32(n.exit.Status), At: n.exit.At}}
+	ev := Event{Verb: Exit, Exec: n.exec, Exit: ExitStatus{Status: uint32(n.exit.Status), Signal: n.exit.Signal, At: n.exit.At}}
 	if n.exec == "" || n.exit.Signal == int(syscall.SIGKILL) {
 		ev.OOMs = c.ooms()
+		c.noteOOM(ev.OOMs)
 	}
 	if err := c.step(ev); err != nil {
 		c.log.Warn("exit", "process", name(n.exec), "pid", n.exit.Pid, "status", n.exit.Status, "err", err)

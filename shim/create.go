@@ -36,9 +36,11 @@ func (s *Service) create(ctx context.Context, k Key, req *task.CreateTaskRequest
 		return 0, err
 	}
 	defer close(c.ready)
+	c.noteCreate()
 	pid, err := s.build(ctx, c, opts)
 	if err != nil {
 		s.table.release(c)
+		c.noteFailure(err)
 		return 0, err
 	}
 	return pid, nil

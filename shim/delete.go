@@ -15,6 +15,7 @@ import (
 	task "github.com/containerd/containerd/api/runtime/task/v2"
 	"google.golang.org/protobuf/proto"
 
+	"foundry/shim/flight"
 	"foundry/shim/stdio"
 )
 
@@ -34,7 +35,7 @@ func (s *Service) remove(ctx context.Context, c *container, drain time.Duration)
 	}
 	p, err := c.dismantle(ctx, drain)
 	if err != nil {
-		_ = c.step(Event{Verb: NoDelete})
+		_ = c.step(Event{Verb: NoDelete, Err: err})
 		return Proc{}, fmt.Errorf("delete %q: %w", c.key.ID, err)
 	}
 	if err := writeExit(c.bundle, p); err != nil {
@@ -43,6 +44,7 @@ func (s *Service) remove(ctx context.Context, c *container, drain time.Duration)
 	}
 	err = c.step(Event{Verb: DidDelete})
 	s.table.release(c)
+	c.flight.Gone(flight.Key(c.key))
 	close(c.gone)
 	return p, err
 }
@@ -67,6 +69,7 @@ func (c *container) end(ctx context.Context) error {
 		return nil
 	default:
 	}
+	c.noteForced()
 	killed := errors.Join(c.run.Kill(ctx, syscall.SIGKILL), c.run.KillAll(ctx, syscall.SIGKILL))
 	select {
 	case <-init.done:
@@ -151,7 +154,7 @@ func (c *container) removeExec(ctx context.Context, exec string) (Proc, error) {
 	draining, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	if err := c.release(draining, live); err != nil {
-		_ = c.step(Event{Verb: NoDelete, Exec: exec})
+		_ = c.step(Event{Verb: NoDelete, Exec: exec, Err: err})
 		return p, fmt.Errorf("delete exec %q of %q: %w", exec, c.key.ID, err)
 	}
 	c.mu.Lock()

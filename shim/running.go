@@ -67,6 +67,7 @@ func (c *container) kill(ctx context.Context, exec string, sig syscall.Signal, a
 	if err != nil {
 		return err
 	}
+	c.noteSignal(exec, sig, all)
 	switch {
 	case exec == "" && all:
 		err = c.run.KillAll(ctx, sig)
@@ -97,7 +98,7 @@ func (c *container) pause(ctx context.Context) error {
 		return err
 	}
 	if err := c.run.Pause(ctx); err != nil {
-		_ = c.step(Event{Verb: NoPause})
+		_ = c.step(Event{Verb: NoPause, Err: err})
 		return err
 	}
 	return c.step(Event{Verb: DidPause})
@@ -108,7 +109,7 @@ func (c *container) resume(ctx context.Context) error {
 		return err
 	}
 	if err := c.run.Resume(ctx); err != nil {
-		_ = c.step(Event{Verb: NoResume})
+		_ = c.step(Event{Verb: NoResume, Err: err})
 		return err
 	}
 	return c.step(Event{Verb: DidResume})

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"foundry/runtime"
+	"foundry/shim/flight"
 	"foundry/shim/stdio"
 )
 
@@ -33,6 +34,7 @@ type Service struct {
 	pub     *Publisher
 	log     *slog.Logger
 	table   table
+	flight  *flight.Recorder
 }
 
 // New returns a service without containers.
@@ -42,7 +44,7 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		runtime: cfg.Runtime, pump: cfg.Pump, pub: cfg.Publisher, log: cfg.Log,
-		table: table{containers: map[Key]*container{}},
+		table: table{containers: map[Key]*container{}}, flight: flight.New(flight.Config{}),
 	}
 }
 

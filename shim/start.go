@@ -20,7 +20,7 @@ func (c *container) start(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("start %q: %w", c.key.ID, err)
 	}
 	if err := c.run.Start(ctx); err != nil {
-		_ = c.step(Event{Verb: NoStart})
+		_ = c.step(Event{Verb: NoStart, Err: err})
 		return 0, err
 	}
 	pid := c.run.Pid()
@@ -39,6 +39,7 @@ func (c *container) add(exec string, spec *specs.Process, urls streams) error {
 		return fmt.Errorf("exec %q in %q: %w", exec, c.key.ID, err)
 	}
 	c.state = next
+	c.noteLocked(Event{Verb: Add, Exec: exec})
 	c.procs[exec] = &process{id: exec, urls: urls, spec: spec, done: make(chan struct{})}
 	for _, e := range effects {
 		c.doLocked(e)
@@ -57,7 +58,7 @@ func (c *container) startExec(ctx context.Context, s *Service, exec string) (int
 	}
 	proc, io, err := c.launch(ctx, s, p)
 	if err != nil {
-		_ = c.step(Event{Verb: NoStart, Exec: exec})
+		_ = c.step(Event{Verb: NoStart, Exec: exec, Err: err})
 		return 0, err
 	}
 	c.mu.Lock()

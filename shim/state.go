@@ -125,6 +125,7 @@ var execNeeds = [verbCount][phaseCount]bool{
 // ExitStatus is how a process ended.
 type ExitStatus struct {
 	Status uint32 // exit code, or 128 plus the signal
+	Signal int    // that ended it, or 0
 	At     time.Time
 }
 
@@ -159,6 +160,7 @@ type Event struct {
 	Pid  int    // DidCreate, DidStart
 	Exit ExitStatus
 	OOMs uint64 // Exit, OOM: the container's counter of OOM kills as it was read
+	Err  error  // No...: why; for the flight record, it decides nothing
 }
 
 // Step says what an event does to a container: the next state and the effects
