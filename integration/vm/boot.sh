@@ -19,6 +19,8 @@
 #	-d IMAGE       another disk: /dev/vda
 #	-r DEV[,IMAGE] root on a disk with ext4 instead of the host's /
 #	-i "ARGV"      program to become process 1 instead of guest-init.sh
+#	-s             systemd as process 1, in the image of setup-systemd.sh, which
+#	               stays as it is
 #	-x "ARGS"      more arguments for the kernel
 #	-k FLAVOUR     Debian's kernel flavour: amd64 or cloud-amd64
 #	-f 9p|virtiofs how directories are shared
@@ -33,8 +35,8 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 vm=${FOUNDRY_CACHE:-$HOME/.cache/foundry}/vm
-acc=tcg flavour=amd64 work=$PWD mem=2048 cpus=2 net="" lim=300 disk="" extra="" fs=9p elf=1 init="" rootimg="" verbose=0 ctl="" mach=pc
-while getopts a:k:w:m:c:n:t:d:x:f:i:r:o:M:zv o; do
+acc=tcg flavour=amd64 work=$PWD mem=2048 cpus=2 net="" lim=300 disk="" extra="" fs=9p elf=1 init="" rootimg="" verbose=0 ctl="" mach=pc systemd=0 snapshot=""
+while getopts a:k:w:m:c:n:t:d:x:f:i:r:o:M:szv o; do
 	case $o in
 	a) acc=$OPTARG ;;
 	k) flavour=$OPTARG ;;
@@ -50,6 +52,7 @@ while getopts a:k:w:m:c:n:t:d:x:f:i:r:o:M:zv o; do
 	r) rootimg=$OPTARG ;;
 	o) ctl=$OPTARG ;;
 	M) mach=$OPTARG ;;
+	s) systemd=1 ;;
 	z) elf=0 ;;
 	v) verbose=1 ;;
 	*) exit 64 ;;
@@ -63,6 +66,10 @@ kver=$(find "$vm/k" -maxdepth 1 -name "linux-image-*-$flavour" 2>/dev/null | sed
 kroot=$vm/k/linux-image-$kver
 kern=$vm/vmlinux-$kver
 [ $elf = 1 ] || kern=$kroot/boot/vmlinuz-$kver
+if [ $systemd = 1 ]; then
+	[ -f "$vm/systemd.img" ] || { echo "boot.sh: no $vm/systemd.img: run $here/setup-systemd.sh" >&2; exit 125; }
+	rootimg=/dev/vda,$vm/systemd.img init=/lib/systemd/systemd snapshot=,snapshot=on
+fi
 [ "$flavour" = cloud-amd64 ] && fs=virtiofs # that flavour has no 9p
 
 # What the guest needs to know lies in a directory that it mounts as /run/ctl.
@@ -81,6 +88,7 @@ echo "$work" >"$ctl/workdir"
 echo "$PWD" >"$ctl/cwd"
 echo "$kroot/lib/modules" >"$ctl/moddir"
 cp "$here/guest-init.sh" "$ctl/guest-init"
+cp "$here/systemd-run.sh" "$ctl/systemd-run"
 echo "${init:-/bin/bash /run/ctl/guest-init}" >"$ctl/init"
 
 case $acc in
@@ -113,7 +121,7 @@ if [ -n "$rootimg" ]; then
 fi
 drives="" n=0
 for f in $disk; do
-	drives="$drives -drive if=none,id=d$n,format=raw,cache=unsafe,file=$f -device virtio-blk-pci,drive=d$n"
+	drives="$drives -drive if=none,id=d$n,format=raw,cache=unsafe$snapshot,file=$f -device virtio-blk-pci,drive=d$n"
 	n=$((n + 1))
 done
 serial="-chardev file,id=con,path=$ctl/console.log"
