@@ -38,6 +38,7 @@ type Container struct {
 	group   *cgroup.Group
 	init    *Process
 
+	watch   stopwatch
 	started atomic.Bool
 	hooked  atomic.Bool // createRuntime hooks were begun
 
@@ -77,15 +78,20 @@ func (c *Container) start(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("started before: %w", ErrState)
 	}
+	c.watch.begin()
 	if err := c.init.proc.Go(); err != nil {
 		return err
 	}
 	if err := c.init.untilExec(ctx, nil); err != nil {
 		return err
 	}
+	c.watch.lap(PhaseExec)
 	c.rt.cfg.step("started")
 	if err := c.poststart(ctx); err != nil {
 		return errors.Join(err, c.killAll(ctx))
+	}
+	if c.spec.Hooks != nil && len(c.spec.Hooks.Poststart) > 0 {
+		c.watch.lap(PhasePoststart)
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ type CreateConfig struct {
 	// somebody must call Ack on what it gets. It is never called for a
 	// container whose Create failed. Nil: the exit is acknowledged at once.
 	OnExit func(Exit)
+	// Phase is told, by whoever calls Create and then Start, which part of
+	// it is through and how long that took. Nil: nobody asks.
+	Phase func(Phase, time.Duration)
 }
 
 // Options change how a container is made; the zero value is the usual.
@@ -50,7 +53,7 @@ type Options struct {
 // program run: journal, cgroup, cloned init, mounts, hooks. When a step fails,
 // all that was done is undone, and every error is in the one returned.
 func (r *Runtime) Create(ctx context.Context, cfg CreateConfig) (*Container, error) {
-	c := &Container{rt: r, name: name{cfg.Namespace, cfg.ID}, bundle: cfg.Bundle, keys: newKeys()}
+	c := &Container{rt: r, name: name{cfg.Namespace, cfg.ID}, bundle: cfg.Bundle, keys: newKeys(), watch: stopwatch{tell: cfg.Phase}}
 	c.undo.after = r.cfg.step
 	if err := r.reserve(c); err != nil {
 		return nil, fmt.Errorf("create %q: %w", cfg.ID, err)
@@ -65,17 +68,20 @@ func (r *Runtime) Create(ctx context.Context, cfg CreateConfig) (*Container, err
 }
 
 func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
+	c.watch.begin()
 	spec, err := oci.Load(cfg.Bundle)
 	if err != nil {
 		return err
 	}
 	c.spec = spec
+	c.watch.lap(PhaseLoad)
 	if err := c.openJournal(); err != nil {
 		return err
 	}
 	if err := c.makeCgroup(); err != nil {
 		return err
 	}
+	c.watch.lap(PhaseCgroup)
 	if c.facts, err = c.gatherFacts(cfg); err != nil {
 		return err
 	}
@@ -83,9 +89,11 @@ func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
 	if err != nil {
 		return err
 	}
+	c.watch.lap(PhasePlan)
 	if err := c.cloneInit(ctx, p, cfg.Stdio); err != nil {
 		return err
 	}
+	c.watch.lap(PhaseClone)
 	if err := c.untilReady(ctx); err != nil {
 		return err
 	}
@@ -209,15 +217,21 @@ func (c *Container) untilReady(ctx context.Context) error {
 		}
 		switch point {
 		case spawn.PointHooks:
+			c.watch.lap(PhaseMounts)
 			if err := c.createHooks(ctx); err != nil {
 				return err
 			}
+			c.watch.lap(PhaseHooks)
 			if err := c.init.proc.Go(); err != nil {
 				return err
 			}
 		case spawn.PointReady:
 			c.rt.cfg.step("ready")
-			return c.openTerminal()
+			if err := c.openTerminal(); err != nil {
+				return err
+			}
+			c.watch.lap(PhaseReady)
+			return nil
 		default:
 			return fmt.Errorf("follow init: it ran before it was started")
 		}

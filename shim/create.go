@@ -64,6 +64,7 @@ func (s *Service) build(ctx context.Context, c *container, opts options) (pid in
 		Stdio:   childEnds(io),
 		Options: runtime.Options{NoPivotRoot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring},
 		OnExit:  func(e runtime.Exit) { c.ended(io, news{exit: &e}) },
+		Phase:   c.notePhase,
 	})
 	io.CloseChild()
 	if err != nil {

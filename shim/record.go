@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"foundry/runtime"
 	"foundry/shim/flight"
 	"foundry/shim/view"
 )
@@ -50,6 +51,11 @@ func (c *container) procLocked(exec string) Proc {
 
 func (c *container) noteCreate() {
 	c.note(view.Event{At: c.since, What: view.Create, Detail: c.bundle})
+}
+
+// notePhase records a part of Create or Start that is through.
+func (c *container) notePhase(p runtime.Phase, took time.Duration) {
+	c.note(view.Event{What: view.Phase + string(p), Took: took})
 }
 
 // noteFailure records a create that failed; it is the last of the container.
