@@ -3,6 +3,7 @@
 package seccomp
 
 import (
+	"fmt"
 	"sort"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -172,4 +173,21 @@ func muxOf(name string) *mux {
 		return nil
 	}
 	return &muxes[i]
+}
+
+// CallName is the name of a call as an agent is told of it: by the AUDIT_ARCH_*
+// of its architecture and its number. Without a name it is "call NUMBER".
+func CallName(audit, number uint32) string {
+	for i := range arches {
+		a := &arches[i]
+		if a.audit != audit || a.column == noColumn || a.column == columnAMD64 && number&x32Bit != 0 || a.column == columnX32 && number&x32Bit == 0 {
+			continue
+		}
+		for j := range syscalls {
+			if n := syscalls[j].numbers[a.column]; n >= 0 && uint32(n) == number {
+				return syscalls[j].name
+			}
+		}
+	}
+	return fmt.Sprintf("call %d", number)
 }

@@ -14,6 +14,7 @@ type Filter struct {
 	Prog   []byte // array of struct sock_filter in this machine's byte order; nil: install nothing
 	Flags  uint64 // SECCOMP_FILTER_FLAG_* for seccomp(2)
 	Digest string // names the profile, see Digest
+	Notify bool   // rules ask an agent: installing it gives a listener
 }
 
 // Compile translates a profile. Errors about the profile are *ProfileError.
@@ -26,28 +27,28 @@ func Compile(p *specs.LinuxSeccomp) (Filter, error) {
 	if p == nil || p.DefaultAction == "" && len(p.Syscalls) == 0 {
 		return Filter{}, nil
 	}
-	asm, flags, err := compile(p, native)
+	asm, parsed, err := compile(p, native)
 	if err != nil {
 		return Filter{}, fmt.Errorf("compile seccomp profile: %w", err)
 	}
-	return Filter{Prog: asm.bytes(), Flags: flags, Digest: Digest(p)}, nil
+	return Filter{Prog: asm.bytes(), Flags: parsed.flags, Digest: Digest(p), Notify: parsed.notify}, nil
 }
 
 // compile is Compile for a machine of any architecture.
-func compile(p *specs.LinuxSeccomp, native *arch) (*assembler, uint64, error) {
+func compile(p *specs.LinuxSeccomp, native *arch) (*assembler, *profile, error) {
 	parsed, err := parse(p, native)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	sections, err := parsed.sections()
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	asm := emit(sections)
 	if len(asm.code) > maxInsns {
-		return nil, 0, tooLong(len(asm.code), sections)
+		return nil, nil, tooLong(len(asm.code), sections)
 	}
-	return asm, parsed.flags, nil
+	return asm, parsed, nil
 }
 
 // tooLong blames the entry with the most rules.

@@ -111,7 +111,7 @@ func action(a specs.LinuxSeccompAction, errno *uint) uint32 {
 	return map[specs.LinuxSeccompAction]uint32{
 		specs.ActKill: retKillThread, specs.ActKillThread: retKillThread, specs.ActKillProcess: retKillProcess,
 		specs.ActTrap: retTrap, specs.ActErrno: retErrno | data, specs.ActTrace: retTrace | data,
-		specs.ActLog: retLog, specs.ActAllow: retAllow,
+		specs.ActLog: retLog, specs.ActAllow: retAllow, specs.ActNotify: retNotify,
 	}[a]
 }
 

@@ -172,7 +172,7 @@ func returnable(k uint32) bool {
 	switch k & retAction {
 	case retErrno, retTrace:
 		return true
-	case retKillThread, retKillProcess, retTrap, retLog, retAllow:
+	case retKillThread, retKillProcess, retTrap, retLog, retAllow, retNotify:
 		return k&^retAction == 0
 	}
 	return false
@@ -253,6 +253,7 @@ func TestRandomEqualsLibseccomp(t *testing.T) {
 	l := startLibseccomp(t)
 	for name, sh := range map[string]shape{
 		"one entry a call":           {ops: operators(), once: true, mixed: true},
+		"one entry a call, an agent": {ops: operators(), once: true, mixed: true, more: []specs.LinuxSeccompAction{specs.ActNotify}},
 		"equality":                   {ops: operators()[3:4], mixed: true},
 		"equality and masks":         {ops: []specs.LinuxSeccompOperator{specs.OpEqualTo, specs.OpMaskedEqual}, mixed: true},
 		"everything with one action": {ops: operators()},

@@ -3,7 +3,6 @@
 package seccomp
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -12,26 +11,15 @@ import (
 // ProfileError says which property of a profile cannot be compiled.
 type ProfileError struct {
 	Path  string // as in config.json: linux.seccomp.syscalls[3].action
-	Cause error  // is errors.ErrUnsupported when the spec allows what we lack
+	Cause error
 }
 
 func (e *ProfileError) Error() string { return e.Path + ": " + e.Cause.Error() }
 
 func (e *ProfileError) Unwrap() error { return e.Cause }
 
-// unsupported is a cause that errors.Is(err, errors.ErrUnsupported) finds.
-type unsupported string
-
-func (u unsupported) Error() string { return string(u) + ": not supported yet" }
-
-func (u unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
-
 func invalid(path, format string, args ...any) error {
 	return &ProfileError{Path: "linux.seccomp." + path, Cause: fmt.Errorf(format, args...)}
-}
-
-func lacking(path, what string) error {
-	return &ProfileError{Path: "linux.seccomp." + path, Cause: unsupported(what)}
 }
 
 // What the kernel does with a call (linux/seccomp.h). The low 16 bits of
@@ -41,6 +29,7 @@ const (
 	retKillProcess = 0x80000000
 	retTrap        = 0x00030000
 	retErrno       = 0x00050000
+	retNotify      = 0x7fc00000
 	retTrace       = 0x7ff00000
 	retLog         = 0x7ffc0000
 	retAllow       = 0x7fff0000
@@ -55,9 +44,12 @@ const (
 
 // Flags of seccomp(2).
 const (
-	flagTSYNC     = 1 << 0
-	flagLog       = 1 << 1
-	flagSpecAllow = 1 << 2
+	flagTSYNC        = 1 << 0
+	flagLog          = 1 << 1
+	flagSpecAllow    = 1 << 2
+	flagNewListener  = 1 << 3
+	flagTSYNCESRCH   = 1 << 4 // both of the above give back a number; this tells them apart
+	flagWaitKillable = 1 << 5
 )
 
 // maxArgs is how many arguments a system call has.
@@ -69,6 +61,7 @@ type profile struct {
 	arches []*arch
 	calls  []call
 	flags  uint64
+	notify bool // a rule asks an agent
 	newest bool // calls after the newest one of the profile are unknown: ENOSYS
 }
 
@@ -84,11 +77,11 @@ type call struct {
 }
 
 func parse(p *specs.LinuxSeccomp, native *arch) (*profile, error) {
-	if p.ListenerPath != "" {
-		return nil, lacking("listenerPath", "user notification")
+	if p.ListenerMetadata != "" && p.ListenerPath == "" {
+		return nil, invalid("listenerMetadata", "set without listenerPath")
 	}
-	if p.ListenerMetadata != "" {
-		return nil, lacking("listenerMetadata", "user notification")
+	if p.DefaultAction == specs.ActNotify {
+		return nil, invalid("defaultAction", "%s cannot be the default: an agent would have to answer for every call", p.DefaultAction)
 	}
 	action, err := parseAction(p.DefaultAction, p.DefaultErrnoRet, "defaultAction", "defaultErrnoRet")
 	if err != nil {
@@ -106,7 +99,22 @@ func parse(p *specs.LinuxSeccomp, native *arch) (*profile, error) {
 			return nil, err
 		}
 	}
+	out.listen()
 	return out, nil
+}
+
+// listen completes the flags once it is known whether there is to be a listener,
+// without which the kernel refuses the flag for one. Profiles carry that flag
+// regardless.
+func (p *profile) listen() {
+	if !p.notify {
+		p.flags &^= flagWaitKillable
+		return
+	}
+	p.flags |= flagNewListener
+	if p.flags&flagTSYNC != 0 {
+		p.flags |= flagTSYNCESRCH
+	}
 }
 
 // permissive actions let a call through (or to a tracer, which must cope with
@@ -143,7 +151,7 @@ func parseAction(a specs.LinuxSeccompAction, errno *uint, path, errnoPath string
 	case specs.ActAllow:
 		return retAllow, nil
 	case specs.ActNotify:
-		return 0, lacking(path, string(a))
+		return retNotify, nil
 	}
 	return 0, invalid(path, "unknown action %q", a)
 }
@@ -165,8 +173,7 @@ func parseFlags(flags []specs.LinuxSeccompFlag) (uint64, error) {
 		case specs.LinuxSeccompFlagSpecAllow:
 			mask |= flagSpecAllow
 		case specs.LinuxSeccompFlagWaitKillableRecv:
-			// The kernel takes it with a listener only.
-			return 0, lacking(fmt.Sprintf("flags[%d]", i), string(f)+", which needs "+string(specs.ActNotify))
+			mask |= flagWaitKillable
 		default:
 			return 0, invalid(fmt.Sprintf("flags[%d]", i), "unknown flag %q", f)
 		}
@@ -211,6 +218,7 @@ func (p *profile) add(s *specs.LinuxSyscall, path string) error {
 	if err != nil {
 		return err
 	}
+	p.notify = p.notify || action == retNotify && action != p.action && len(s.Names) > 0
 	for i, name := range s.Names {
 		if name == "" {
 			return invalid(fmt.Sprintf("%s.names[%d]", path, i), "empty name")

@@ -23,42 +23,35 @@ func TestRefused(t *testing.T) {
 		return specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{s}}
 	}
 	for _, c := range []struct {
-		profile     specs.LinuxSeccomp
-		want        string
-		unsupported bool
+		profile specs.LinuxSeccomp
+		want    string
 	}{
-		{specs.LinuxSeccomp{DefaultAction: specs.ActAllow, ListenerPath: "/run/agent"},
-			"linux.seccomp.listenerPath: user notification: not supported yet", true},
 		{specs.LinuxSeccomp{DefaultAction: specs.ActAllow, ListenerMetadata: "x"},
-			"linux.seccomp.listenerMetadata: user notification: not supported yet", true},
+			"linux.seccomp.listenerMetadata: set without listenerPath"},
 		{specs.LinuxSeccomp{DefaultAction: specs.ActNotify},
-			"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY: not supported yet", true},
-		{one(specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActNotify}),
-			"linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY: not supported yet", true},
-		{specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{specs.LinuxSeccompFlagWaitKillableRecv}},
-			"linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, which needs SCMP_ACT_NOTIFY: not supported yet", true},
+			"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default: an agent would have to answer for every call"},
 		{specs.LinuxSeccomp{DefaultAction: "SCMP_ACT_GUESS"},
-			`linux.seccomp.defaultAction: unknown action "SCMP_ACT_GUESS"`, false},
+			`linux.seccomp.defaultAction: unknown action "SCMP_ACT_GUESS"`},
 		{specs.LinuxSeccomp{Syscalls: []specs.LinuxSyscall{{}}},
-			`linux.seccomp.defaultAction: unknown action ""`, false},
+			`linux.seccomp.defaultAction: unknown action ""`},
 		{specs.LinuxSeccomp{DefaultAction: specs.ActErrno, DefaultErrnoRet: ptr(uint(65536))},
-			"linux.seccomp.defaultErrnoRet: 65536 is more than 16 bits", false},
+			"linux.seccomp.defaultErrnoRet: 65536 is more than 16 bits"},
 		{one(specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActTrace, ErrnoRet: ptr(uint(1 << 20))}),
-			"linux.seccomp.syscalls[0].errnoRet: 1048576 is more than 16 bits", false},
+			"linux.seccomp.syscalls[0].errnoRet: 1048576 is more than 16 bits"},
 		{specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{"FAST"}},
-			`linux.seccomp.flags[0]: unknown flag "FAST"`, false},
+			`linux.seccomp.flags[0]: unknown flag "FAST"`},
 		{specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{"SCMP_ARCH_VAX"}},
-			`linux.seccomp.architectures[0]: unknown architecture "SCMP_ARCH_VAX"`, false},
+			`linux.seccomp.architectures[0]: unknown architecture "SCMP_ARCH_VAX"`},
 		{specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86, specs.ArchS390X}},
-			"linux.seccomp.architectures[1]: SCMP_ARCH_S390X has another byte order than SCMP_ARCH_X86_64, where this runs", false},
+			"linux.seccomp.architectures[1]: SCMP_ARCH_S390X has another byte order than SCMP_ARCH_X86_64, where this runs"},
 		{one(specs.LinuxSyscall{Names: []string{"read", ""}, Action: specs.ActAllow}),
-			"linux.seccomp.syscalls[0].names[1]: empty name", false},
+			"linux.seccomp.syscalls[0].names[1]: empty name"},
 		{one(specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Op: "SCMP_CMP_LIKE"}}}),
-			`linux.seccomp.syscalls[0].args[0].op: unknown operator "SCMP_CMP_LIKE"`, false},
+			`linux.seccomp.syscalls[0].args[0].op: unknown operator "SCMP_CMP_LIKE"`},
 		{one(specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 6, Op: specs.OpEqualTo}}}),
-			"linux.seccomp.syscalls[0].args[0].index: 6: a system call has 6 arguments, counted from 0", false},
+			"linux.seccomp.syscalls[0].args[0].index: 6: a system call has 6 arguments, counted from 0"},
 		{contradiction(),
-			"linux.seccomp.syscalls[1]: contradicts syscalls[0]: same call and conditions, another action", false},
+			"linux.seccomp.syscalls[1]: contradicts syscalls[0]: same call and conditions, another action"},
 	} {
 		_, err := Compile(&c.profile)
 		if err == nil {
@@ -71,9 +64,6 @@ func TestRefused(t *testing.T) {
 		var pe *ProfileError
 		if !errors.As(err, &pe) {
 			t.Errorf("%v: got %T, want *ProfileError", err, err)
-		}
-		if got := errors.Is(err, errors.ErrUnsupported); got != c.unsupported {
-			t.Errorf("%v: is ErrUnsupported: got %v, want %v", err, got, c.unsupported)
 		}
 	}
 }
@@ -128,6 +118,46 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+func TestCallName(t *testing.T) {
+	for _, c := range []struct {
+		audit, number uint32
+		want          string
+	}{
+		{0xc000003e, 163, "acct"},
+		{0xc000003e, x32Bit | 163, "acct"},
+		{0x40000003, 51, "acct"},
+		{0xc00000b7, 89, "acct"},
+		{0xc000003e, 999, "call 999"},
+		{7, 1, "call 1"},
+	} {
+		if got := CallName(c.audit, c.number); got != c.want {
+			t.Errorf("%#x %d: got %q, want %q", c.audit, c.number, got, c.want)
+		}
+	}
+}
+
+// The flags for seccomp(2) of profiles with and without an agent.
+func TestListenerFlags(t *testing.T) {
+	tsync, wait := specs.LinuxSeccompFlag("SECCOMP_FILTER_FLAG_TSYNC"), specs.LinuxSeccompFlagWaitKillableRecv
+	for _, c := range []struct {
+		action specs.LinuxSeccompAction
+		flags  []specs.LinuxSeccompFlag
+		want   uint64
+		notify bool
+	}{
+		{specs.ActTrap, []specs.LinuxSeccompFlag{wait}, 0, false},
+		{specs.ActNotify, nil, flagSpecAllow | flagNewListener, true},
+		{specs.ActNotify, []specs.LinuxSeccompFlag{wait}, flagWaitKillable | flagNewListener, true},
+		{specs.ActNotify, []specs.LinuxSeccompFlag{tsync}, flagTSYNC | flagTSYNCESRCH | flagNewListener, true},
+	} {
+		f, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: c.flags,
+			Syscalls: []specs.LinuxSyscall{{Names: []string{"acct"}, Action: c.action}}})
+		if err != nil || f.Flags != c.want || f.Notify != c.notify {
+			t.Errorf("%s %q: got %#x, %v, %v; want %#x, %v", c.action, c.flags, f.Flags, f.Notify, err, c.want, c.notify)
+		}
+	}
+}
+
 func TestNoProfileIsNoFilter(t *testing.T) {
 	for _, p := range []*specs.LinuxSeccomp{nil, {}, {Architectures: []specs.Arch{specs.ArchX86}}} {
 		f, err := Compile(p)
@@ -167,10 +197,10 @@ func TestMultiplexed(t *testing.T) {
 func ExampleCompile() {
 	_, err := Compile(&specs.LinuxSeccomp{
 		DefaultAction: specs.ActErrno,
-		Syscalls:      []specs.LinuxSyscall{{Names: []string{"bpf"}, Action: specs.ActNotify}},
+		Syscalls:      []specs.LinuxSyscall{{Names: []string{"bpf"}, Action: "SCMP_ACT_ASK"}},
 	})
 	fmt.Println(err)
-	// Output: compile seccomp profile: linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY: not supported yet
+	// Output: compile seccomp profile: linux.seccomp.syscalls[0].action: unknown action "SCMP_ACT_ASK"
 }
 
 func ExampleCache() {

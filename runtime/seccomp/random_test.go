@@ -13,8 +13,9 @@ import (
 // shape bounds what randomProfile makes.
 type shape struct {
 	ops   []specs.LinuxSeccompOperator
-	once  bool // a call is in one entry, and has each argument once
-	mixed bool // entries of one call have different actions
+	once  bool                       // a call is in one entry, and has each argument once
+	mixed bool                       // entries of one call have different actions
+	more  []specs.LinuxSeccompAction // that entries may have, but no default
 }
 
 func operators() []specs.LinuxSeccompOperator {
@@ -37,7 +38,7 @@ func randomProfile(r *rand.Rand, sh shape) *specs.LinuxSeccomp {
 			s.Names = []string{pick(r, names), pick(r, names)}
 		}
 		if sh.mixed {
-			s.Action = pick(r, actions)
+			s.Action = pick(r, append(actions, sh.more...))
 		}
 		if s.Action == specs.ActErrno {
 			e := uint(r.IntN(200))
