@@ -12,7 +12,7 @@ import (
 // Filter is a compiled profile. The zero value filters nothing.
 type Filter struct {
 	Prog   []byte // array of struct sock_filter in this machine's byte order; nil: install nothing
-	Flags  uint64 // SECCOMP_FILTER_FLAG_* for seccomp(2)
+	Flags  uint64 // SECCOMP_FILTER_FLAG_* for seccomp(2), without that for a listener
 	Digest string // names the profile, see Digest
 	Notify bool   // rules ask an agent: installing it gives a listener
 }

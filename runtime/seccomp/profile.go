@@ -47,8 +47,6 @@ const (
 	flagTSYNC        = 1 << 0
 	flagLog          = 1 << 1
 	flagSpecAllow    = 1 << 2
-	flagNewListener  = 1 << 3
-	flagTSYNCESRCH   = 1 << 4 // both of the above give back a number; this tells them apart
 	flagWaitKillable = 1 << 5
 )
 
@@ -99,22 +97,10 @@ func parse(p *specs.LinuxSeccomp, native *arch) (*profile, error) {
 			return nil, err
 		}
 	}
-	out.listen()
+	if !out.notify {
+		out.flags &^= flagWaitKillable // profiles have it regardless; the kernel takes it with a listener only
+	}
 	return out, nil
-}
-
-// listen completes the flags once it is known whether there is to be a listener,
-// without which the kernel refuses the flag for one. Profiles carry that flag
-// regardless.
-func (p *profile) listen() {
-	if !p.notify {
-		p.flags &^= flagWaitKillable
-		return
-	}
-	p.flags |= flagNewListener
-	if p.flags&flagTSYNC != 0 {
-		p.flags |= flagTSYNCESRCH
-	}
 }
 
 // permissive actions let a call through (or to a tracer, which must cope with

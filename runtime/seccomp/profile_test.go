@@ -146,9 +146,9 @@ func TestListenerFlags(t *testing.T) {
 		notify bool
 	}{
 		{specs.ActTrap, []specs.LinuxSeccompFlag{wait}, 0, false},
-		{specs.ActNotify, nil, flagSpecAllow | flagNewListener, true},
-		{specs.ActNotify, []specs.LinuxSeccompFlag{wait}, flagWaitKillable | flagNewListener, true},
-		{specs.ActNotify, []specs.LinuxSeccompFlag{tsync}, flagTSYNC | flagTSYNCESRCH | flagNewListener, true},
+		{specs.ActNotify, nil, flagSpecAllow, true},
+		{specs.ActNotify, []specs.LinuxSeccompFlag{wait}, flagWaitKillable, true},
+		{specs.ActNotify, []specs.LinuxSeccompFlag{tsync}, flagTSYNC, true},
 	} {
 		f, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: c.flags,
 			Syscalls: []specs.LinuxSyscall{{Names: []string{"acct"}, Action: c.action}}})
