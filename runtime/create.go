@@ -210,6 +210,7 @@ func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) er
 
 // untilReady follows init to the point where it waits for Start.
 func (c *Container) untilReady(ctx context.Context) error {
+	mounts := PhaseMounts // the first point is where they are made
 	for {
 		point, err := c.init.proc.Sync(ctx)
 		if err != nil {
@@ -217,21 +218,19 @@ func (c *Container) untilReady(ctx context.Context) error {
 		}
 		switch point {
 		case spawn.PointHooks:
-			c.watch.lap(PhaseMounts)
+			c.watch.lap(mounts)
 			if err := c.createHooks(ctx); err != nil {
 				return err
 			}
 			c.watch.lap(PhaseHooks)
+			mounts = PhaseReady
 			if err := c.init.proc.Go(); err != nil {
 				return err
 			}
 		case spawn.PointReady:
 			c.rt.cfg.step("ready")
-			if err := c.openTerminal(); err != nil {
-				return err
-			}
-			c.watch.lap(PhaseReady)
-			return nil
+			c.watch.lap(mounts)
+			return c.openTerminal()
 		default:
 			return fmt.Errorf("follow init: it ran before it was started")
 		}

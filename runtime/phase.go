@@ -14,9 +14,9 @@ const (
 	PhaseCgroup    Phase = "cgroup"    // its groups exist, with their limits
 	PhasePlan      Phase = "plan"      // the steps are known, the filter is compiled
 	PhaseClone     Phase = "clone"     // init's stage lives
-	PhaseMounts    Phase = "mounts"    // it has joined its namespaces and made its mounts
+	PhaseMounts    Phase = "mounts"    // it has joined its namespaces and made its mounts; without hooks it waits for Start
 	PhaseHooks     Phase = "hooks"     // the hooks of Create have run
-	PhaseReady     Phase = "ready"     // init waits for Start
+	PhaseReady     Phase = "ready"     // after hooks: init waits for Start
 	PhaseExec      Phase = "exec"      // init executes its program
 	PhasePoststart Phase = "poststart" // those hooks have run
 )

@@ -57,7 +57,7 @@ func TestInfo(t *testing.T) {
 // never split.
 func TestLogRotates(t *testing.T) {
 	root := t.TempDir()
-	log, err := openLog(&flags{root: root})
+	log, err := openLog(&flags{root: root}, &slog.LevelVar{})
 	must(t, err)
 	text := strings.Repeat("x", 1<<20)
 	for range 20 {
@@ -82,7 +82,7 @@ func TestLogRotates(t *testing.T) {
 // TestDebugLog: -debug is what makes Debug visible.
 func TestDebugLog(t *testing.T) {
 	for _, debug := range []bool{false, true} {
-		log, err := openLog(&flags{root: t.TempDir(), debug: debug})
+		log, err := openLog(&flags{root: t.TempDir(), debug: debug}, &slog.LevelVar{})
 		must(t, err)
 		if got := log.Enabled(t.Context(), slog.LevelDebug); got != debug {
 			t.Errorf("debug %t: enabled %t", debug, got)

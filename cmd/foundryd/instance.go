@@ -13,10 +13,12 @@ import (
 
 	"foundry/runtime/cgroup"
 	"foundry/shim"
+	"foundry/shim/view"
 )
 
 func serverFile(root string) string    { return filepath.Join(root, "server") }
 func controlSocket(root string) string { return filepath.Join(root, shim.ControlSocket) }
+func debugSocket(root string) string   { return filepath.Join(root, view.Socket) }
 
 // writeServerFile tells launchers where we listen and from which build we are.
 func writeServerFile(f *flags) error {

@@ -13,17 +13,18 @@ import (
 const maxLog = 8 << 20 // bytes of log, and as many of log.1
 
 // openLog opens the instance's log file.
-func openLog(f *flags) (*slog.Logger, error) {
-	w := &logFile{path: filepath.Join(f.root, "log")}
+func openLog(f *flags, level *slog.LevelVar) (*slog.Logger, error) {
+	w := &logFile{path: logPath(f.root)}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
-	level := slog.LevelInfo
 	if f.debug {
-		level = slog.LevelDebug
+		level.Set(slog.LevelDebug)
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
 }
+
+func logPath(root string) string { return filepath.Join(root, "log") }
 
 // logFile is a file that makes room for itself: when it is full it becomes
 // log.1, in place of an older one.

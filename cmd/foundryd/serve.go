@@ -22,6 +22,7 @@ import (
 	"foundry/runtime/spawn"
 	"foundry/shim"
 	"foundry/shim/stdio"
+	"foundry/shim/view"
 )
 
 // flushTime is for events that are still to be delivered when the server goes.
@@ -32,12 +33,16 @@ type server struct {
 	flags   *flags
 	log     *slog.Logger
 	spawner *spawn.Client
+	runtime *runtime.Runtime
 	pump    *stdio.Pump
 	pub     *shim.Publisher
 	service *shim.Service
 	ttrpc   *ttrpc.Server
 	tasks   *shim.Listener
 	control *net.UnixListener
+	debug   *net.UnixListener
+	level   slog.LevelVar // of the log
+	started time.Time
 	groups  groups
 	retire  chan struct{}
 }
@@ -49,8 +54,8 @@ func serve(f *flags) error {
 		return err
 	}
 	tune()
-	s := &server{flags: f, retire: make(chan struct{}, 1)}
-	if s.log, err = openLog(f); err == nil {
+	s := &server{flags: f, started: time.Now(), retire: make(chan struct{}, 1)}
+	if s.log, err = openLog(f, &s.level); err == nil {
 		err = s.open(conn, slotsFile)
 	}
 	if err != nil {
@@ -90,6 +95,7 @@ func (s *server) open(conn, slotsFile *os.File) (err error) {
 	if err != nil {
 		return err
 	}
+	s.runtime = rt
 	service = shim.New(shim.Config{Runtime: rt, Pump: s.pump, Publisher: s.pub, Log: s.log})
 	s.service = service
 	if s.spawner, err = spawn.NewClient(conn, slotsFile, rt.HandleExit); err != nil {
@@ -108,6 +114,9 @@ func (s *server) listen() error {
 	if s.control, err = shim.Listen(controlSocket(s.flags.root)); err != nil {
 		return err
 	}
+	if s.debug, err = shim.Listen(debugSocket(s.flags.root)); err != nil {
+		return err
+	}
 	// containerd's socket_dir need not exist.
 	if err := os.MkdirAll(filepath.Dir(s.flags.socket), 0o700); err != nil {
 		return fmt.Errorf("start server: %w", err)
@@ -120,7 +129,7 @@ func (s *server) listen() error {
 	return writeServerFile(s.flags)
 }
 
-// answer serves both sockets.
+// answer serves the sockets.
 func (s *server) answer() {
 	control := &shim.Control{
 		Service: s.service, Accepted: s.tasks.Accepted,
@@ -128,7 +137,22 @@ func (s *server) answer() {
 		Listen: s.relisten,
 	}
 	go control.Serve(s.control)
+	go s.serveDebug()
 	s.serveTasks(s.tasks)
+}
+
+func (s *server) serveDebug() {
+	version, _ := build()
+	d := &shim.Debug{
+		Service: s.service, Level: &s.level, Log: logPath(s.flags.root),
+		About: view.Server{
+			Instance: s.flags.root, Version: version, Pid: os.Getpid(), Spawner: os.Getppid(),
+			Socket: s.flags.socket, Containerd: s.flags.address, Started: s.started,
+		},
+	}
+	if err := d.Serve(s.debug); err != nil {
+		s.log.Error("nobody can look inside any more", "err", err)
+	}
 }
 
 func (s *server) serveTasks(l net.Listener) {
@@ -196,13 +220,13 @@ func (s *server) dump() {
 // process.
 func (s *server) close() error {
 	s.log.Info("stopping")
-	err := errors.Join(s.tasks.Close(), s.control.Close(),
+	err := errors.Join(s.tasks.Close(), s.control.Close(), s.debug.Close(),
 		os.Remove(serverFile(s.flags.root)), os.Remove(slots(s.flags.root, s.flags.gen)))
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	err = errors.Join(err, s.pub.Flush(ctx))
 	s.pub.Close()
-	err = errors.Join(err, s.ttrpc.Close(), s.pump.Close())
+	err = errors.Join(err, s.ttrpc.Close(), s.runtime.Close(), s.pump.Close())
 	if err != nil {
 		s.log.Warn("stop", "err", err)
 	}
