@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -96,6 +97,7 @@ func askServer(ctx context.Context, f *flags) ([]byte, error) {
 func reclaim(ctx context.Context, f *flags, bundle string) ([]byte, error) {
 	exit, _, err := runtime.Reclaim(ctx, runtime.ReclaimConfig{
 		Root: f.root, Namespace: f.namespace, ID: f.id, Bundle: bundle,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), // containerd logs it
 	})
 	if err != nil {
 		return nil, err
