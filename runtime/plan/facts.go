@@ -2,6 +2,8 @@
 
 package plan
 
+import specs "github.com/opencontainers/runtime-spec/specs-go"
+
 // Mount is one mount of a Create request: where the root file system comes
 // from.
 type Mount struct {
@@ -35,6 +37,19 @@ type Facts struct {
 
 	Seccomp      []byte // array of struct sock_filter; nil: no filter
 	SeccompFlags uint64 // SECCOMP_FILTER_FLAG_*
+	// SeccompListener is set when the filter asks a listener: the stage then
+	// stops for the server to take it.
+	SeccompListener bool
+
+	// AppArmor is the file below /proc/self that takes the profile of the next
+	// exec: "attr/apparmor/exec", or "attr/exec" on kernels before 5.8. Empty:
+	// the host has no AppArmor.
+	AppArmor string
+	SELinux  bool // the host has SELinux
+
+	// HostNamespaces is a CLONE_NEW* mask of those namespaces which the spec
+	// gives by path and which are the server's own.
+	HostNamespaces uint64
 
 	LastCap int    // /proc/sys/kernel/cap_last_cap
 	Caps    uint64 // mask of capabilities that can be granted here; 0: all up to LastCap
@@ -42,14 +57,29 @@ type Facts struct {
 
 	NoPivotRoot, NoNewKeyring bool
 	Hooks                     bool // prestart or createRuntime hooks exist
+	CreateContainerHooks      bool // such hooks exist: the stage stops for them before pivot_root
+	StartContainerHooks       bool // such hooks exist: the stage stops for them after Start
 }
 
-// Helper is a hook or a logger: a program of the host, run outside of any
-// container.
+// Helper is a hook or a logger: a program that a container needs and that is
+// not its own.
 type Helper struct {
 	Path       string   // absolute
 	Args       []string // argv; empty: Path alone
 	Env        []string
 	Dir        string // working directory; empty: "/"
 	ExtraFiles int    // descriptors 3 and up, after standard input, output and error
+
+	// Join is a CLONE_NEW* mask of the namespaces of FileTarget, the container's
+	// init, that the helper runs in; 0: the server's. With the mount namespace,
+	// Path and Dir are looked up in what is the root there: the host's until
+	// pivot_root (createContainer hooks), the container's after it
+	// (startContainer hooks).
+	Join uint64
+
+	// As is the process whose user, groups, umask, limits, capabilities,
+	// no_new_privs, filter and labels the helper gets, nil: it runs as root.
+	// Facts are those of the container then.
+	As    *specs.Process
+	Facts Facts
 }
