@@ -161,7 +161,7 @@ func TestSpawnerRefusesUnknownStep(t *testing.T) {
 		r, err = w.client.ask(w.context(), &m, fds, nil)
 		return err
 	})
-	want := "step 0 (unknown, op 42): this spawner does not know the step; it needs an upgrade: function not implemented"
+	want := "step 0 (unknown, op " + itoa(int(plan.OpCount)) + "): this spawner does not know the step; it needs an upgrade: function not implemented"
 	if err != nil || r.err() == nil || r.err().Error() != want {
 		t.Errorf("got %v, %v\nwant %s", err, r.err(), want)
 	}

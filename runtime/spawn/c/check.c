@@ -162,6 +162,59 @@ static const char *check_namespaces(struct check *c, const struct plan_step *s)
 	return NULL;
 }
 
+/* Where LSMs take the labels of what a process makes. */
+static bool is_label_file(const char *path)
+{
+	static const char *const files[] = {"attr/exec", "attr/apparmor/exec", "attr/keycreate", "attr/fscreate", "attr/sockcreate"};
+
+	for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
+		if (!strcmp(path, files[i]))
+			return true;
+	return false;
+}
+
+/* A struct sched_attr begins with its own size; the first has 48 bytes. */
+static bool is_sched_attr(const char *p, uint32_t len)
+{
+	uint32_t size;
+
+	if (len < 48 || len > 256)
+		return false;
+	memcpy(&size, p, sizeof size);
+	return size == len;
+}
+
+/* Values of the steps of cpu.c. */
+static const char *check_cpu(const struct plan *p, const struct plan_step *s)
+{
+	uint32_t len = s->s[0].len;
+
+	switch (s->op) {
+	case OP_SCHEDULER:
+		return is_sched_attr(plan_str(p, s, 0), len) ? NULL : "not a struct sched_attr";
+	case OP_IO_PRIORITY:
+		return s->a > 0xffff ? "priority out of range" : NULL;
+	case OP_PERSONALITY:
+		return s->a >= 0xffffffff ? "personality out of range" : NULL;
+	case OP_AFFINITY:
+		return !len || len > PLAN_MAX_CPUS / 8 ? "not a CPU mask" : NULL;
+	case OP_MEM_POLICY:
+		return s->a > 0xffff || s->b > PLAN_MAX_NODES || len > PLAN_MAX_NODES / 8 ? "policy or node mask out of range" : NULL;
+	}
+	return NULL;
+}
+
+static const char *check_mount(const struct check *c, const struct plan_step *s)
+{
+	if (s->flags & STEP_LOOP && c->pivoted)
+		return "loop devices are the host's: must come before the pivot";
+	if (s->flags & STEP_LOOP && plan_str(c->plan, s, 1)[0] != '/')
+		return "path of the image is not absolute";
+	if (s->flags & STEP_COPY_UP && strcmp(plan_str(c->plan, s, 0), "tmpfs"))
+		return "only a tmpfs can be filled";
+	return NULL;
+}
+
 /* What the values of a step must satisfy beyond the table; also collects what
  * the spawner and the stage want to know beforehand. */
 static const char *check_values(struct check *c, const struct plan_step *s)
@@ -185,6 +238,11 @@ static const char *check_values(struct check *c, const struct plan_step *s)
 	case OP_MASK:
 		p->masks |= c->pivoted;
 		return NULL;
+	case OP_MOUNT:
+	case OP_MOUNT_HOST:
+		return check_mount(c, s);
+	case OP_LABEL:
+		return is_label_file(plan_str(p, s, 0)) ? NULL : "not a file for labels";
 	case OP_OOM_SCORE:
 		p->oom = true;
 		return (int64_t)s->a < -1000 || (int64_t)s->a > 1000 ? "score out of range" : NULL;
@@ -219,7 +277,7 @@ static const char *check_values(struct check *c, const struct plan_step *s)
 	case OP_EXEC_HOST:
 		return check_exec(c, s);
 	}
-	return NULL;
+	return check_cpu(p, s);
 }
 
 /*

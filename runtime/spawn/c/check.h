@@ -15,6 +15,8 @@
 #define PLAN_MAX_STEPS 4096
 #define PLAN_MAX_BYTES (16u << 20)
 #define PLAN_MAX_DUP 16 /* OP_DUP and OP_NULL make descriptors below this; the spawner keeps these numbers busy */
+#define PLAN_MAX_NODES 1024 /* memory nodes that kernels know */
+#define PLAN_MAX_CPUS 8192
 
 struct plan {
 	const struct plan_step *steps;

@@ -50,12 +50,20 @@ int do_mount_host(struct stage *st)
 	const char *type = len_of(st, 0) ? text_of(st, 0) : NULL, *source = len_of(st, 1) ? text_of(st, 1) : NULL;
 	const char *data = len_of(st, 3) ? text_of(st, 3) : NULL;
 
+	if (st->step->flags & STEP_LOOP) {
+		if (loop_attach(st, source, st->step->a & MS_RDONLY))
+			return -1;
+		source = st->loop.name;
+	}
 	say(st, "mount %s on %s", type ? type : source ? source : "again", text_of(st, 2));
-	return mount(source, text_of(st, 2), type, (unsigned long)st->step->a, data);
+	if (mount(source, text_of(st, 2), type, (unsigned long)st->step->a, data))
+		return -1;
+	loop_leave(st);
+	return 0;
 }
 
 /* Adds what the filesystem itself says about its failure. */
-static void add_reason(struct stage *st, int fs)
+void mount_reason(struct stage *st, int fs)
 {
 	size_t len = strlen(st->slot->what);
 	int err = errno;
@@ -70,7 +78,7 @@ static void add_reason(struct stage *st, int fs)
 	errno = err;
 }
 
-static int configure(int fs, const char *option)
+int mount_option(int fs, const char *option)
 {
 	const char *eq = strchr(option, '=');
 	char key[64];
@@ -107,19 +115,20 @@ static int take_mode(struct stage *st, int fs, int target)
 	for (int i = 0; i < 5; i++)
 		mode[9 - i] = (char)('0' + (s.st_mode >> (3 * i) & 7));
 	mode[5] = '0'; /* the type of the file */
-	return configure(fs, mode);
+	return mount_option(fs, mode);
 }
 
 static int configure_all(struct stage *st, int fs, int target)
 {
 	const char *o = text_of(st, 3), *end = o + len_of(st, 3);
+	const char *source = st->loop.fd >= 0 ? st->loop.name : text_of(st, 1);
 
-	if (len_of(st, 1) && syscall(SYS_fsconfig, fs, K_FSCONFIG_STRING, "source", text_of(st, 1), 0))
+	if (*source && syscall(SYS_fsconfig, fs, K_FSCONFIG_STRING, "source", source, 0))
 		return -1;
 	if (target >= 0 && take_mode(st, fs, target))
 		return -1;
 	for (; o < end; o += strlen(o) + 1)
-		if (*o && configure(fs, o)) {
+		if (*o && mount_option(fs, o)) {
 			say(st, "mount %s on %s: option %s", text_of(st, 0), text_of(st, 2), o);
 			return -1;
 		}
@@ -140,11 +149,34 @@ static int mount_target(struct stage *st, bool *existed)
 	return (int)syscall(SYS_openat2, root_fd(st), path, &how, sizeof how);
 }
 
+/* What is copied into it is written before it becomes read-only. */
+static int make_mount(struct stage *st, int fs, int target)
+{
+	const struct k_mount_attr readonly = {.set = st->step->a & K_ATTR_RDONLY};
+	bool copies = st->step->flags & STEP_COPY_UP;
+	int mount = (int)syscall(SYS_fsmount, fs, 1, (unsigned)(st->step->a & ~(copies ? K_ATTR_RDONLY : 0)));
+
+	if (mount < 0 || !copies)
+		return mount;
+	if (copy_up(st, target, mount) || (readonly.set && mount_attr(mount, 0, &readonly)))
+		return -1;
+	return mount;
+}
+
+static int attach_image(struct stage *st)
+{
+	bool readonly = st->step->a & K_ATTR_RDONLY || has_option(st, "ro");
+
+	return st->step->flags & STEP_LOOP ? loop_attach(st, text_of(st, 1), readonly) : 0;
+}
+
 int do_mount(struct stage *st)
 {
 	int target, fs, mount = -1;
 	bool existed;
 
+	if (attach_image(st))
+		return -1;
 	say(st, "mount %s on %s: open target", text_of(st, 0), text_of(st, 2));
 	target = mount_target(st, &existed);
 	if (target < 0)
@@ -158,13 +190,14 @@ int do_mount(struct stage *st)
 		return mount_long(st, target);
 	}
 	if (configure_all(st, fs, existed ? target : -1) == 0)
-		mount = (int)syscall(SYS_fsmount, fs, 1, (unsigned)st->step->a);
+		mount = make_mount(st, fs, target);
 	if (mount < 0 || mount_move(mount, target) || propagation_set(mount, st->step->c)) {
-		add_reason(st, fs);
+		mount_reason(st, fs);
 		return -1;
 	}
 	close(fs);
 	close(mount);
 	close(target);
+	loop_leave(st);
 	return 0;
 }

@@ -19,9 +19,9 @@ const struct op_rule op_rules[OP_COUNT] = {
 	[OP_NULL] = {"null", 0, FD_NONE, "----", HOST_FDS},
 	[OP_TTY] = {"terminal", STEP_CONSOLE, FD_NONE, "----", IN_ROOT},
 	[OP_PROPAGATE] = {"propagate", 0, FD_NONE, "----", OWN_MOUNTS},
-	[OP_MOUNT_HOST] = {"mount", 0, FD_NONE, "oo/o", OWN_MOUNTS},
+	[OP_MOUNT_HOST] = {"mount", STEP_LOOP, FD_NONE, "oo/o", OWN_MOUNTS},
 	[OP_ROOT] = {"root", 0, FD_NONE, "--/-", OWN_MOUNTS},
-	[OP_MOUNT] = {"mount", STEP_ATTR_REC, FD_NONE, "sose", OWN_MOUNTS | IN_ROOT},
+	[OP_MOUNT] = {"mount", STEP_ATTR_REC | STEP_COPY_UP | STEP_LOOP, FD_NONE, "sose", OWN_MOUNTS | IN_ROOT},
 	[OP_BIND] = {"bind", STEP_REC | STEP_ATTR_REC, FD_MAYBE, "-os-", OWN_MOUNTS | IN_ROOT},
 	[OP_MKNOD] = {"mknod", STEP_BIND_DEV, FD_NONE, "-os-", OWN_MOUNTS | IN_ROOT},
 	[OP_SYMLINK] = {"symlink", 0, FD_NONE, "s-s-", OWN_MOUNTS | IN_ROOT},
@@ -49,6 +49,13 @@ const struct op_rule op_rules[OP_COUNT] = {
 	[OP_EXEC] = {"exec", STEP_INIT, FD_NONE, "le--", LOOKED_UP},
 	[OP_EXEC_HOST] = {"exec", 0, FD_NONE, "le/-", 0},
 	[OP_MKDIR] = {"mkdir", 0, FD_NONE, "--s-", OWN_MOUNTS | IN_ROOT},
+	[OP_REMOUNT] = {"remount", STEP_ATTR_REC, FD_NONE, "--se", OWN_MOUNTS | IN_ROOT},
+	[OP_SCHEDULER] = {"scheduler", 0, FD_NONE, "b---", 0},
+	[OP_IO_PRIORITY] = {"I/O priority", 0, FD_NONE, "----", 0},
+	[OP_PERSONALITY] = {"personality", 0, FD_NONE, "----", 0},
+	[OP_AFFINITY] = {"CPU affinity", 0, FD_NONE, "b---", 0},
+	[OP_MEM_POLICY] = {"memory policy", 0, FD_NONE, "b---", 0},
+	[OP_LABEL] = {"label", 0, FD_NONE, "ss--", HOST_FDS},
 };
 
 const char *op_name(unsigned op)

@@ -51,6 +51,13 @@ static step_func *const steps[OP_COUNT] = {
 	[OP_EXEC] = do_exec,
 	[OP_EXEC_HOST] = do_exec_host,
 	[OP_MKDIR] = do_mkdir,
+	[OP_REMOUNT] = do_remount,
+	[OP_SCHEDULER] = do_scheduler,
+	[OP_IO_PRIORITY] = do_io_priority,
+	[OP_PERSONALITY] = do_personality,
+	[OP_AFFINITY] = do_affinity,
+	[OP_MEM_POLICY] = do_mem_policy,
+	[OP_LABEL] = do_label,
 };
 
 /* The server reads the slot page once the status pipe has closed. */
@@ -111,7 +118,7 @@ _Noreturn void stage_run(struct birth *b)
 {
 	struct stage st = {
 		.plan = &b->plan, .files = b->files, .status = b->status, .proc = b->proc, .null = b->null, .fifo = b->fifo,
-		.root = -1, .null_mount = -1, .mask_file = -1, .mask_dir = -1, .master = -1,
+		.root = -1, .null_mount = -1, .mask_file = -1, .mask_dir = -1, .master = -1, .loop.fd = -1,
 	};
 
 	prctl(PR_SET_DUMPABLE, 0);

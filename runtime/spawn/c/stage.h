@@ -26,6 +26,13 @@ struct birth {
 	struct birthright birth;
 };
 
+/* loopdev.c: of the image that is being mounted; fd -1: none */
+struct loop_device {
+	int fd;
+	bool readonly;
+	char name[32];
+};
+
 struct stage {
 	const struct plan *plan;
 	const struct plan_step *step;
@@ -36,6 +43,7 @@ struct stage {
 	int null_mount; /* detached copy of the host's /dev/null, for masks after the pivot */
 	int mask_file, mask_dir; /* the first masks, of which the others are copies */
 	int master;     /* of the terminal */
+	struct loop_device loop;
 	char program[4096];
 	char home[512]; /* HOME=DIR for the program, empty: as the plan says */
 };
@@ -85,6 +93,8 @@ int do_mount(struct stage *st);
 bool mount_is_long(struct stage *st);
 int mount_long(struct stage *st, int target);
 int do_mount_host(struct stage *st);
+int mount_option(int fs, const char *option);
+void mount_reason(struct stage *st, int fs);
 int do_propagate(struct stage *st);
 int do_bind(struct stage *st);
 int do_readonly(struct stage *st);
@@ -97,6 +107,20 @@ int do_mkdir(struct stage *st);
 int do_mask(struct stage *st);
 int null_take(struct stage *st);
 int propagation_set(int fd, uint64_t flags);
+
+/* remount.c, copy_up.c, loopdev.c */
+int do_remount(struct stage *st);
+int copy_up(struct stage *st, int target, int mount);
+int loop_attach(struct stage *st, const char *path, bool readonly);
+void loop_leave(struct stage *st);
+
+/* cpu.c, label.c */
+int do_scheduler(struct stage *st);
+int do_io_priority(struct stage *st);
+int do_personality(struct stage *st);
+int do_affinity(struct stage *st);
+int do_mem_policy(struct stage *st);
+int do_label(struct stage *st);
 
 /* attr.c, user.c */
 int do_oom_score(struct stage *st);
