@@ -23,9 +23,10 @@ type Point int
 
 // Points.
 const (
-	PointHooks Point = iota + 1 // waits for Go; the server runs hooks meanwhile
-	PointReady                  // created; waits for Go
-	PointExec                   // executes its program
+	PointHooks    Point = iota + 1 // waits for Go; the server runs hooks meanwhile
+	PointReady                     // created; waits for Go
+	PointExec                      // executes its program
+	PointListener                  // waits for Go, without a system call, once its filter is installed: see Listener
 )
 
 func (p Point) String() string {
@@ -36,6 +37,8 @@ func (p Point) String() string {
 		return "ready"
 	case PointExec:
 		return "exec"
+	case PointListener:
+		return "listener"
 	}
 	return fmt.Sprintf("point-%d", int(p))
 }
@@ -60,7 +63,7 @@ type Process struct {
 	Slot  uint32
 
 	plan   *plan.Plan // until its program runs
-	status *os.File   // 'H', 'R', and its end is the execve
+	status *os.File   // 'H', 'N', 'R', and its end is the execve
 
 	mu     sync.Mutex // guards what follows
 	page   *slot      // the spawner's again once the exit is acknowledged: nil after it
@@ -137,6 +140,8 @@ func (p *Process) arrived(b byte) (Point, error) {
 		return PointHooks, nil
 	case 'R':
 		return PointReady, nil
+	case 'N':
+		return PointListener, nil
 	}
 	return 0, fmt.Errorf("follow process %d: unknown sync point %q", p.Pid, b)
 }
@@ -205,15 +210,24 @@ func (p *Process) TTY() (*os.File, error) {
 	if number < 0 {
 		return nil, fmt.Errorf("take terminal of process %d: it has none to give now", p.Pid)
 	}
+	f, err := p.take(int(number), "ptmx")
+	if err != nil {
+		return nil, fmt.Errorf("take terminal of process %d: %w", p.Pid, err)
+	}
+	return f, nil
+}
+
+// take returns a copy of the process's descriptor of that number.
+func (p *Process) take(number int, name string) (*os.File, error) {
 	var fd int
 	err := p.control(func(pidfd int) (err error) {
-		fd, err = unix.PidfdGetfd(pidfd, int(number), 0)
+		fd, err = unix.PidfdGetfd(pidfd, number, 0)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("take terminal of process %d: pidfd_getfd: %w", p.Pid, err)
+		return nil, os.NewSyscallError("pidfd_getfd", err)
 	}
-	return os.NewFile(uintptr(fd), "ptmx"), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // Signal sends sig; [os.ErrProcessDone] when the process has ended.

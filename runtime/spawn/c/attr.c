@@ -98,14 +98,3 @@ int do_no_new_privs(struct stage *st)
 	say(st, "set no_new_privs");
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
-
-int do_seccomp(struct stage *st)
-{
-	struct {
-		unsigned short len;
-		const void *filter;
-	} program = {(unsigned short)(len_of(st, 0) / 8), text_of(st, 0)};
-
-	say(st, "install seccomp filter");
-	return (int)syscall(SYS_seccomp, K_SECCOMP_SET_FILTER, (unsigned)st->step->a, &program);
-}

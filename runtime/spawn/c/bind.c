@@ -10,6 +10,12 @@ static int bind_source(struct stage *st)
 	unsigned flags = K_OPEN_TREE_CLONE | O_CLOEXEC | (st->step->flags & STEP_REC ? K_AT_RECURSIVE : 0);
 	int fd;
 
+	if (st->step->flags & STEP_SOURCE) {
+		fd = st->sources[st->step->fd].fd;
+		st->sources[st->step->fd].fd = -1;
+		errno = ENOENT; /* an optional OP_SOURCE */
+		return fd;
+	}
 	if (st->step->fd < 0)
 		return (int)syscall(SYS_open_tree, AT_FDCWD, text_of(st, 1), flags);
 	fd = (int)syscall(SYS_open_tree, st->files[st->step->fd], "", flags | AT_EMPTY_PATH);
@@ -17,10 +23,17 @@ static int bind_source(struct stage *st)
 	return fd < 0 && errno == EINVAL ? fcntl(st->files[st->step->fd], F_DUPFD_CLOEXEC, LOW_FDS) : fd;
 }
 
+static const char *source_name(struct stage *st)
+{
+	if (st->step->flags & STEP_SOURCE && st->sources[st->step->fd].path)
+		return st->sources[st->step->fd].path;
+	return st->step->fd < 0 ? text_of(st, 1) : "a descriptor";
+}
+
 int do_bind(struct stage *st)
 {
 	struct k_mount_attr attr = {.set = st->step->a, .clr = st->step->b};
-	const char *from = st->step->fd < 0 ? text_of(st, 1) : "a descriptor";
+	const char *from = source_name(st);
 	int tree, target;
 	struct stat s;
 

@@ -12,6 +12,10 @@ struct check {
 	uint32_t at;    /* step under way */
 	unsigned have;  /* enum op_needs */
 	bool pivoted;
+	bool entered;   /* a user namespace: the host's rights are gone */
+	bool pid_waits; /* a new pid namespace has no process yet */
+	bool synced;    /* the server was told of the process */
+	uint64_t sources; /* made and not used yet */
 	char *text;
 	size_t cap;
 };
@@ -56,6 +60,7 @@ static int check_frame(struct check *c)
 		return refuse_plan(c, "strings are not terminated");
 	if (c->in->clone_flags & ~(NS_USER | NS_PID))
 		return refuse_plan(c, "clone makes user and pid namespaces only");
+	c->entered = c->in->clone_flags & NS_USER;
 	return 0;
 }
 
@@ -80,6 +85,8 @@ static const char *check_string(struct check *c, const struct plan_str *s, char 
 	}
 	if (memchr(p, 0, s->len))
 		return "NUL inside a string";
+	if (kind == 'm')
+		return s->len >= 4096 || strspn(p, "0123456789 \n") != s->len ? "not a map of ids" : NULL;
 	if (kind != 'o' && s->len == 0)
 		return "empty string";
 	if (kind == '/' && *p != '/')
@@ -89,10 +96,18 @@ static const char *check_string(struct check *c, const struct plan_str *s, char 
 	return NULL;
 }
 
-static const char *check_operands(struct check *c, const struct plan_step *s)
+/* A source is moved: once. */
+static const char *check_source_use(struct check *c, const struct plan_step *s)
+{
+	if (s->fd < 0 || s->fd >= PLAN_MAX_SOURCES || !(c->sources >> s->fd & 1))
+		return "source that was not made, or is used already";
+	c->sources &= ~(1ull << s->fd);
+	return NULL;
+}
+
+static const char *check_descriptor(struct check *c, const struct plan_step *s)
 {
 	const struct op_rule *r = &op_rules[s->op];
-	const char *why;
 
 	if (s->flags & ~(r->flags | STEP_OPTIONAL))
 		return "unknown flag";
@@ -100,14 +115,38 @@ static const char *check_operands(struct check *c, const struct plan_step *s)
 		return "descriptor that this step does not take";
 	if (r->fd == FD_NEEDED && s->fd < 0)
 		return "descriptor missing";
+	if (s->flags & STEP_SOURCE)
+		return check_source_use(c, s);
 	if (r->fd != FD_NONE && (s->fd < -1 || s->fd >= (int)c->plan->nfiles))
 		return "descriptor outside the plan";
+	return NULL;
+}
+
+static const char *check_needs(struct check *c, const struct plan_step *s)
+{
+	unsigned needs = op_rules[s->op].needs;
+
+	if (needs & HOST_RIGHTS && c->entered)
+		return "needs the host's rights: must come before the user namespace";
+	if (needs & FORKS && c->pid_waits)
+		return "would take the first place in the new pid namespace: must come before it is made";
+	if (needs & OWN_USERS && !c->entered)
+		return "no user namespace was made or joined";
+	return needs & ~(c->have | HOST_FDS | HOST_RIGHTS | OWN_USERS | FORKS) ?
+		"would act on the host: a namespace or root step must come first" : NULL;
+}
+
+static const char *check_operands(struct check *c, const struct plan_step *s)
+{
+	const struct op_rule *r = &op_rules[s->op];
+	const char *why = check_descriptor(c, s);
+
+	if (why)
+		return why;
 	for (int i = 0; i < 4; i++)
 		if ((why = check_string(c, &s->s[i], r->strings[i])))
 			return why;
-	if (r->needs & ~(c->have | HOST_FDS))
-		return "would act on the host: a namespace or root step must come first";
-	return NULL;
+	return check_needs(c, s);
 }
 
 /* A path below /proc/sys: no component may be empty, "." or "..". */
@@ -130,7 +169,7 @@ static const char *check_exec(struct check *c, const struct plan_step *s)
 		return "must be the last step";
 	if (s->flags & STEP_OPTIONAL)
 		return "cannot be optional";
-	return NULL;
+	return c->pid_waits ? "a new pid namespace needs a fork before it" : NULL;
 }
 
 static const char *check_fork(struct check *c, const struct plan_step *s)
@@ -139,9 +178,12 @@ static const char *check_fork(struct check *c, const struct plan_step *s)
 		return "second fork in one plan";
 	if (c->in->clone_flags & NS_PID)
 		return "the parent of a new pid namespace cannot be left by a fork";
+	if (c->synced)
+		return "must come before the first sync point";
 	if (s->flags & STEP_OPTIONAL)
 		return "cannot be optional";
 	c->plan->forks = true;
+	c->pid_waits = false;
 	return NULL;
 }
 
@@ -159,7 +201,32 @@ static const char *check_namespaces(struct check *c, const struct plan_step *s)
 		c->have |= OWN_NAMES;
 	if (s->a & NS_NET)
 		c->have |= OWN_NET;
+	if (s->a & NS_TIME)
+		c->have |= OWN_TIME;
+	c->entered |= (s->a & NS_USER) != 0;
+	c->pid_waits |= s->op == OP_UNSHARE && s->a & NS_PID;
 	return NULL;
+}
+
+static const char *check_idmap(const struct plan_step *s)
+{
+	if (!s->s[0].len != !s->s[3].len)
+		return "only one of the maps of users and groups";
+	return s->fd >= 0 && s->s[0].len ? "both maps and a user namespace" : NULL;
+}
+
+static const char *check_source(struct check *c, const struct plan_step *s)
+{
+	if (s->a >= PLAN_MAX_SOURCES || c->sources >> s->a & 1)
+		return "number of the source out of range, or in use";
+	c->sources |= 1ull << s->a;
+	return check_idmap(s);
+}
+
+static const char *check_map_users(struct check *c, const struct plan_step *s)
+{
+	c->entered = true;
+	return s->flags & STEP_OPTIONAL ? "cannot be optional" : NULL;
 }
 
 /* Where LSMs take the labels of what a process makes. */
@@ -264,14 +331,24 @@ static const char *check_values(struct check *c, const struct plan_step *s)
 	case OP_CAPS:
 		return s->s[0].len && s->s[0].len != 8 ? "not an ambient mask" : NULL;
 	case OP_SECCOMP:
+		c->synced |= (s->flags & STEP_LISTENER) != 0;
 		if (s->a & ~K_SECCOMP_FLAGS)
 			return "unknown filter flag";
 		return s->s[0].len % 8 || !s->s[0].len || s->s[0].len > 4096 * 8 ? "not a filter" : NULL;
 	case OP_LOOKUP:
 		c->have |= LOOKED_UP;
 		return s->flags & STEP_OPTIONAL ? "cannot be optional" : NULL;
+	case OP_MAP_USERS:
+		return check_map_users(c, s);
+	case OP_ROOT_USER:
+		return s->flags & STEP_OPTIONAL ? "cannot be optional" : NULL;
+	case OP_SOURCE:
+		return check_source(c, s);
+	case OP_IDMAP_HOST:
+		return check_idmap(s);
 	case OP_HOOKS:
 	case OP_READY:
+		c->synced = true;
 		return s->flags & STEP_OPTIONAL ? "cannot be optional" : NULL;
 	case OP_EXEC:
 	case OP_EXEC_HOST:

@@ -50,6 +50,7 @@ struct k_mount_attr {
 #define K_ATTR_NODEV 0x04ull
 #define K_ATTR_NOEXEC 0x08ull
 #define K_ATTR_ATIME 0x70ull
+#define K_ATTR_IDMAP 0x100000ull
 #define K_ATTR_KNOWN 0x2000ffull /* all of the above, NODIRATIME and NOSYMFOLLOW */
 
 #define K_OPEN_TREE_CLONE 1
@@ -82,7 +83,9 @@ struct k_sigaction {
 #define K_SA_RESTORER 0x04000000ul
 
 #define K_SECCOMP_SET_FILTER 1
-#define K_SECCOMP_FLAGS 0x37ull /* all but NEW_LISTENER: nobody takes the descriptor yet */
+#define K_SECCOMP_FLAGS 0x37ull /* all but NEW_LISTENER, for which STEP_LISTENER stands */
+#define K_SECCOMP_TSYNC 0x01ull
+#define K_SECCOMP_NEW_LISTENER 0x08ull
 #define K_KEYCTL_JOIN_SESSION 1
 #define K_KEYCTL_SETPERM 5
 #define K_KEYCTL_DESCRIBE 6

@@ -34,6 +34,8 @@ static void say_namespaces(struct stage *st, const char *verb)
 
 int do_setns(struct stage *st)
 {
+	if (st->step->a & NS_USER && userns_prepare(st))
+		return -1;
 	if (setns(st->files[st->step->fd], (int)st->step->a)) {
 		say_namespaces(st, "join");
 		return -1;
@@ -54,7 +56,8 @@ int do_unshare(struct stage *st)
 }
 
 /*
- * A joined pid namespace holds only children born after the joining. The child
+ * A pid namespace that was joined or unshared holds only children born after
+ * that; of a new one this child is the first process. The child
  * becomes the spawner's (CLONE_PARENT takes the exit signal of this process,
  * SIGCHLD; clone3 wants 0 in its place), and the kernel writes its number into
  * the slot page before it runs, so no instant exists at which it is unknown.

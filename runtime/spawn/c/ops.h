@@ -14,6 +14,10 @@ enum op_needs {
 	IN_ROOT = 16,   /* OP_ROOT, or the root of a mount namespace that was joined */
 	LOOKED_UP = 32, /* OP_LOOKUP */
 	HOST_FDS = 64,  /* nothing before; uses descriptors that lead to the host */
+	HOST_RIGHTS = 128, /* that no user namespace was entered */
+	OWN_USERS = 256, /* that one was */
+	OWN_TIME = 512, /* a time namespace was unshared */
+	FORKS = 1024,   /* that no new pid namespace waits for its first process */
 };
 
 struct op_rule {
@@ -21,7 +25,7 @@ struct op_rule {
 	uint16_t flags; /* allowed, besides STEP_OPTIONAL */
 	uint8_t fd;
 	char strings[5];
-	uint8_t needs;
+	uint16_t needs;
 };
 
 extern const struct op_rule op_rules[OP_COUNT];

@@ -26,16 +26,33 @@ static int make_parent_private(int dir)
 	return result;
 }
 
+/* Does already what OP_ROOT does by path, for whom the user namespace that is
+ * entered next may not let search the directories on the way. */
+int root_approach(struct stage *st, const char *path)
+{
+	int dir;
+
+	say(st, "open root %s", path);
+	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -1;
+	say(st, "make parent mount of root %s private", path);
+	if (make_parent_private(dir) || fchdir(dir))
+		return -1;
+	close(dir);
+	st->at_root = true;
+	return 0;
+}
+
 int do_root(struct stage *st)
 {
 	int dir, tree;
 
-	say(st, "open root %s", text_of(st, 2));
-	dir = open(text_of(st, 2), O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
+	if (!st->at_root && root_approach(st, text_of(st, 2)))
 		return -1;
-	say(st, "make parent mount of root %s private", text_of(st, 2));
-	if (make_parent_private(dir))
+	say(st, "open root %s", text_of(st, 2));
+	dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || chdir("/"))
 		return -1;
 	say(st, "bind root %s onto itself", text_of(st, 2));
 	tree = (int)syscall(SYS_open_tree, dir, "", K_OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | K_AT_RECURSIVE);

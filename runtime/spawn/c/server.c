@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server is the spawner's first child. */
 #include "fds.h"
+#include "ops.h"
 #include "spawner.h"
 #include "text.h"
 #include <string.h>
@@ -74,7 +75,8 @@ void hello(struct spawner *sp, const struct msg *to)
 
 	m.arg[0] = WIRE_VERSION;
 	for (unsigned op = 1; op < OP_COUNT; op++)
-		m.arg[1 + op / 64] |= 1ull << op % 64;
+		if (op_rules[op].name)
+			m.arg[1 + op / 64] |= 1ull << op % 64;
 	m.err = to->arg[0] != WIRE_VERSION ? EPROTO : 0;
 	answer(sp, &m, NULL);
 }

@@ -51,6 +51,12 @@ static step_func *const steps[OP_COUNT] = {
 	[OP_EXEC] = do_exec,
 	[OP_EXEC_HOST] = do_exec_host,
 	[OP_MKDIR] = do_mkdir,
+	[OP_MAP_USERS] = do_map_users,
+	[OP_ROOT_USER] = do_root_user,
+	[OP_TIME] = do_time,
+	[OP_SOURCE] = do_source,
+	[OP_IDMAP_HOST] = do_idmap_host,
+	[OP_UNMOUNT_HOST] = do_unmount_host,
 	[OP_REMOUNT] = do_remount,
 	[OP_SCHEDULER] = do_scheduler,
 	[OP_IO_PRIORITY] = do_io_priority,
@@ -118,9 +124,11 @@ _Noreturn void stage_run(struct birth *b)
 {
 	struct stage st = {
 		.plan = &b->plan, .files = b->files, .status = b->status, .proc = b->proc, .null = b->null, .fifo = b->fifo,
-		.root = -1, .null_mount = -1, .mask_file = -1, .mask_dir = -1, .master = -1, .loop.fd = -1,
+		.root = -1, .null_mount = -1, .mask_file = -1, .mask_dir = -1, .master = -1, .loop.fd = -1, .idmap = -1,
 	};
 
+	for (unsigned i = 0; i < PLAN_MAX_SOURCES; i++)
+		st.sources[i].fd = -1;
 	prctl(PR_SET_DUMPABLE, 0);
 	shed(&st, b);
 	prctl(PR_SET_NAME, "foundry-stage");

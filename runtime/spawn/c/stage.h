@@ -44,6 +44,13 @@ struct stage {
 	int mask_file, mask_dir; /* the first masks, of which the others are copies */
 	int master;     /* of the terminal */
 	struct loop_device loop;
+	struct source {
+		int fd;           /* detached mount made by OP_SOURCE, -1: none */
+		const char *path; /* of the host */
+	} sources[PLAN_MAX_SOURCES];
+	int idmap; /* user namespace with these maps, see userns_of */
+	const char *idmap_uids, *idmap_gids;
+	bool at_root; /* the working directory is the root to be, see root_approach */
 	char program[4096];
 	char home[512]; /* HOME=DIR for the program, empty: as the plan says */
 };
@@ -86,6 +93,17 @@ int do_loopback(struct stage *st);
 int do_sysctl(struct stage *st);
 int do_keyring(struct stage *st);
 
+/* userns.c, timens.c */
+int userns_prepare(struct stage *st);
+int do_map_users(struct stage *st);
+int do_root_user(struct stage *st);
+int do_time(struct stage *st);
+
+/* source.c */
+int do_source(struct stage *st);
+int do_idmap_host(struct stage *st);
+int do_unmount_host(struct stage *st);
+
 /* mount.c, bind.c, root.c, node.c, mask.c */
 int mount_attr(int fd, unsigned flags, const struct k_mount_attr *a);
 int mount_move(int mount, int target);
@@ -98,6 +116,7 @@ void mount_reason(struct stage *st, int fs);
 int do_propagate(struct stage *st);
 int do_bind(struct stage *st);
 int do_readonly(struct stage *st);
+int root_approach(struct stage *st, const char *path);
 int do_root(struct stage *st);
 int do_pivot(struct stage *st);
 int do_root_readonly(struct stage *st);
@@ -135,7 +154,6 @@ int do_bound(struct stage *st);
 int do_caps(struct stage *st);
 int do_keep_caps(struct stage *st);
 int do_no_new_privs(struct stage *st);
-int do_seccomp(struct stage *st);
 int oom_score_write(int proc, long score);
 
 /* tty.c */
@@ -145,6 +163,9 @@ int do_tty(struct stage *st);
 void own_null(void);
 void home_find(struct stage *st, unsigned uid);
 
+/* listener.c */
+int do_seccomp(struct stage *st);
+
 /* exec.c, init.c */
 int do_lookup(struct stage *st);
 int do_exec(struct stage *st);
@@ -153,6 +174,7 @@ int init_fork(struct stage *st);
 
 /* sync.c */
 void signals_end_the_stage(void);
+int announce(struct stage *st, char point);
 int do_hooks(struct stage *st);
 int do_ready(struct stage *st);
 

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entering a user namespace. From there on the host's rights are gone: what
+ * needs them comes before (check.c), or is got ready here.
+ */
+#include "aide.h"
+#include "text.h"
+#include <string.h>
+#include <sys/prctl.h>
+
+/*
+ * The container's root may lie below directories that its users may not search.
+ * A working directory goes along into a copy of the mount namespace, so the
+ * stage waits there for OP_ROOT.
+ */
+static int go_to_root(struct stage *st)
+{
+	const struct plan *p = st->plan;
+
+	for (const struct plan_step *s = st->step + 1; s < p->steps + p->nsteps; s++)
+		if (s->op == OP_ROOT)
+			return root_approach(st, plan_str(p, s, 2));
+	return 0;
+}
+
+int userns_prepare(struct stage *st)
+{
+	/* The host's groups, which a namespace may forbid to drop. Without the
+	 * right to there are none worth the name. */
+	syscall(SYS_setgroups, (size_t)0, NULL);
+	return go_to_root(st);
+}
+
+/* The aide: once the stage has its namespace, which it tells by a byte. */
+static int map_the_stage(struct stage *st, struct aide *a)
+{
+	char byte;
+
+	if (aide_receive(a, &byte, 1, NULL))
+		return ECANCELED;
+	return maps_write(st, a->of, text_of(st, 0), text_of(st, 1)) ? errno : 0;
+}
+
+int do_map_users(struct stage *st)
+{
+	char self[16];
+	struct aide a = {.of = self};
+	int err;
+
+	if (userns_prepare(st))
+		return -1;
+	say(st, "fork a writer of uid_map and gid_map");
+	if (proc_self(st, self, sizeof self) || aide_start(st, &a, 0, map_the_stage))
+		return -1;
+	say(st, "make user namespace");
+	if (unshare((int)NS_USER)) {
+		err = errno;
+		aide_end(&a);
+		errno = err;
+		if (err == ENOSPC)
+			say(st, "make user namespace: more than user.max_user_namespaces allows");
+		return -1;
+	}
+	say(st, "ask for uid_map and gid_map");
+	if (aide_send(&a, "", 1, -1)) {
+		aide_end(&a);
+		return -1;
+	}
+	return aide_end(&a);
+}
+
+/* EINVAL: the namespace has no such number. */
+static int become(struct stage *st, long call, const char *what)
+{
+	say(st, "become %s 0 of the user namespace", what);
+	return syscall(call, 0, 0, 0) && errno != EINVAL ? -1 : 0;
+}
+
+int do_root_user(struct stage *st)
+{
+	say(st, "drop groups");
+	if (syscall(SYS_setgroups, (size_t)0, NULL) && (errno != EPERM || syscall(SYS_getgroups, 0, NULL) > 0))
+		return -1;
+	if (become(st, SYS_setresgid, "gid") || become(st, SYS_setresuid, "uid"))
+		return -1;
+	/* As in do_user. */
+	return prctl(PR_SET_DUMPABLE, 0);
+}
