@@ -29,8 +29,11 @@ func corpus(t testing.TB) [][]byte {
 	hooks := newContainer(t, "true")
 	hooks.facts.Hooks, hooks.facts.NoPivotRoot = true, true
 	helper := plan.NewHelper(plan.Helper{Path: busybox, Args: []string{"busybox", "true"}, Env: []string{"A=b"}, ExtraFiles: 2})
+	ns := newUserns(t, "true")
+	ns.fresh |= unix.CLONE_NEWTIME
+	ns.inside = []plan.Step{{Op: plan.OpTime, S: [4]string{"boottime 1 0"}}}
 	var out [][]byte
-	for _, p := range []*plan.Plan{hostPlan("true"), helper, tty.plan(t), tty.exec(t, specs.Process{Terminal: true}, "sh"), hooks.plan(t)} {
+	for _, p := range []*plan.Plan{hostPlan("true"), helper, tty.plan(t), tty.exec(t, specs.Process{Terminal: true}, "sh"), hooks.plan(t), ns.plan(), ns.exec(allNamespaces, "true")} {
 		b, err := Encode(p)
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +96,7 @@ func newChecker(t *testing.T) *checker {
 	}
 	c := &checker{program: filepath.Join(t.TempDir(), "check")}
 	build := exec.Command(gcc, "-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-fsanitize=address,undefined",
-		"-fno-sanitize-recover=all", "-o", c.program, "c/fuzz/check.c", "c/check.c", "c/ops.c", "c/text.c")
+		"-fno-sanitize-recover=all", "-o", c.program, "c/fuzz/check.c", "c/check.c", "c/check_values.c", "c/ops.c", "c/text.c")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("compile: %v\n%s", err, out)
 	}

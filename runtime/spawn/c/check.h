@@ -17,7 +17,7 @@
 #define PLAN_MAX_DUP 16 /* OP_DUP and OP_NULL make descriptors below this; the spawner keeps these numbers busy */
 #define PLAN_MAX_NODES 1024 /* memory nodes that kernels know */
 #define PLAN_MAX_CPUS 8192
-#define PLAN_MAX_SOURCES 64 /* OP_SOURCE makes numbers below this */
+#define PLAN_MAX_SOURCES 512 /* OP_SOURCE makes numbers below this */
 
 struct plan {
 	const struct plan_step *steps;

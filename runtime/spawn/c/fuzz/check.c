@@ -11,8 +11,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the stage takes for granted about a source. */
+static void use_source(const struct plan_step *s, bool *sources)
+{
+	if (s->fd < 0 || s->fd >= PLAN_MAX_SOURCES || !sources[s->fd])
+		abort();
+	sources[s->fd] = false;
+}
+
+struct order {
+	bool entered, pid_waits;
+};
+
+/* No step needs the host's rights where they are gone, and nothing but the
+ * fork makes the first process of a pid namespace. */
+static void order(const struct plan_step *s, struct order *o)
+{
+	bool namespaces = s->op == OP_SETNS || s->op == OP_UNSHARE;
+	bool aides = s->op == OP_MAP_USERS || s->op == OP_SOURCE || s->op == OP_IDMAP_HOST;
+
+	if (o->entered && (aides || s->op == OP_MOUNT_HOST || s->op == OP_UNMOUNT_HOST || s->op == OP_CGROUP1))
+		abort();
+	if (o->pid_waits && (aides || s->op == OP_EXEC || s->op == OP_EXEC_HOST))
+		abort();
+	o->entered |= s->op == OP_MAP_USERS || (namespaces && s->a & 0x10000000);
+	o->pid_waits |= s->op == OP_UNSHARE && s->a & 0x20000000;
+	o->pid_waits &= s->op != OP_FORK;
+}
+
 static unsigned long read_all(const struct plan *p)
 {
+	bool sources[PLAN_MAX_SOURCES] = {false};
+	struct order o = {false};
 	unsigned long sum = 0;
 
 	for (uint32_t i = 0; i < p->nsteps; i++) {
@@ -25,8 +55,13 @@ static unsigned long read_all(const struct plan *p)
 				sum += (unsigned char)text[at];
 			sum += strlen(text);
 		}
-		if (op_rules[s->op].fd != FD_NONE && s->fd >= (int)p->nfiles)
+		if (s->flags & STEP_SOURCE)
+			use_source(s, sources);
+		else if (op_rules[s->op].fd != FD_NONE && s->fd >= (int)p->nfiles)
 			abort();
+		if (s->op == OP_SOURCE)
+			sources[s->a] = true; /* the sanitizers see to the range */
+		order(s, &o);
 	}
 	return sum;
 }
