@@ -33,7 +33,7 @@ func corpus(t testing.TB) [][]byte {
 	ns.fresh |= unix.CLONE_NEWTIME
 	ns.inside = []plan.Step{{Op: plan.OpTime, S: [4]string{"boottime 1 0"}}}
 	var out [][]byte
-	for _, p := range []*plan.Plan{hostPlan("true"), helper, tty.plan(t), tty.exec(t, specs.Process{Terminal: true}, "sh"), hooks.plan(t), ns.plan(), ns.exec(allNamespaces, "true")} {
+	for _, p := range []*plan.Plan{hostPlan("true"), helper, tty.plan(t), tty.exec(t, specs.Process{Terminal: true}, "sh"), hooks.plan(t), ns.plan(), ns.exec(allNamespaces, "true"), attributePlan(t)} {
 		b, err := Encode(p)
 		if err != nil {
 			t.Fatal(err)

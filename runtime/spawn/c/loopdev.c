@@ -24,7 +24,7 @@ struct loop_config {
 	uint64_t init[2], reserved[8];
 };
 
-/* A file that nobody may write to has an image for reading. */
+/* A file that nobody may write to is mounted read-only, as mount(8) does it. */
 static int open_image(const char *path, bool *readonly)
 {
 	int fd = *readonly ? -1 : open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);

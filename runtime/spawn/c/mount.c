@@ -49,14 +49,16 @@ int do_mount_host(struct stage *st)
 {
 	const char *type = len_of(st, 0) ? text_of(st, 0) : NULL, *source = len_of(st, 1) ? text_of(st, 1) : NULL;
 	const char *data = len_of(st, 3) ? text_of(st, 3) : NULL;
+	unsigned long flags = (unsigned long)st->step->a;
 
 	if (st->step->flags & STEP_LOOP) {
-		if (loop_attach(st, source, st->step->a & MS_RDONLY))
+		if (loop_attach(st, source, flags & MS_RDONLY))
 			return -1;
 		source = st->loop.name;
+		flags |= st->loop.readonly ? MS_RDONLY : 0;
 	}
 	say(st, "mount %s on %s", type ? type : source ? source : "again", text_of(st, 2));
-	if (mount(source, text_of(st, 2), type, (unsigned long)st->step->a, data))
+	if (mount(source, text_of(st, 2), type, flags, data))
 		return -1;
 	loop_leave(st);
 	return 0;
@@ -126,6 +128,8 @@ static int configure_all(struct stage *st, int fs, int target)
 	if (*source && syscall(SYS_fsconfig, fs, K_FSCONFIG_STRING, "source", source, 0))
 		return -1;
 	if (target >= 0 && take_mode(st, fs, target))
+		return -1;
+	if (st->loop.fd >= 0 && st->loop.readonly && mount_option(fs, "ro"))
 		return -1;
 	for (; o < end; o += strlen(o) + 1)
 		if (*o && mount_option(fs, o)) {
