@@ -39,8 +39,14 @@ type Container struct {
 	init    *Process
 
 	watch   stopwatch
-	started atomic.Bool
+	started atomic.Bool // Start was called
+	running atomic.Bool // init executes its program
 	hooked  atomic.Bool // createRuntime hooks were begun
+
+	// stops are the kinds of hooks for which init will stop yet; it belongs to
+	// whoever creates or starts the container, who are not there at once.
+	stops    []uint64
+	listener listener
 
 	// frozen is read-held while a process is on its way into the cgroup: one
 	// that enters a frozen cgroup would hang before its first step is done.
@@ -82,9 +88,10 @@ func (c *Container) start(ctx context.Context) error {
 	if err := c.init.proc.Go(); err != nil {
 		return err
 	}
-	if err := c.init.untilExec(ctx, nil); err != nil {
+	if err := c.untilExec(ctx); err != nil {
 		return err
 	}
+	c.running.Store(true)
 	c.watch.lap(PhaseExec)
 	c.rt.cfg.step("started")
 	if err := c.poststart(ctx); err != nil {
@@ -96,28 +103,25 @@ func (c *Container) start(ctx context.Context) error {
 	return nil
 }
 
-// untilExec follows a process to the execution of its program. ready is called
-// where the process waits to be let on.
-func (p *Process) untilExec(ctx context.Context, ready func() error) error {
-	for {
-		point, err := p.proc.Sync(ctx)
-		if err != nil {
-			return err
-		}
-		switch {
-		case point == spawn.PointExec:
-			return nil
-		case point == spawn.PointReady && ready != nil:
-			if err := ready(); err != nil {
-				return err
-			}
-			if err := p.proc.Go(); err != nil {
-				return err
-			}
+// untilExec follows init from Start to the execution of its program. When the
+// server cannot do its part, init is killed: it would wait for ever.
+func (c *Container) untilExec(ctx context.Context) error {
+	var ours error
+	err := c.init.follow(ctx, spawn.PointExec, func(point spawn.Point) error {
+		switch point {
+		case spawn.PointHooks:
+			ours = c.nextHooks(ctx)
 		default:
-			return fmt.Errorf("follow process %d: unexpected sync point %v", p.Pid(), point)
+			ours = c.onListener(ctx, c.init)(point)
 		}
+		return ours
+	})
+	if ours != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		err = errors.Join(err, c.killAll(undo))
 	}
+	return err
 }
 
 // onExit turns init's exit into an Exit for deliver; nil acknowledges it.

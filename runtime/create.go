@@ -74,6 +74,9 @@ func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
 		return err
 	}
 	c.spec = spec
+	for _, name := range oci.UnknownAnnotations(spec) {
+		c.rt.cfg.Log.Warn("unknown annotation is ignored", "namespace", c.name.namespace, "id", c.name.id, "annotation", name)
+	}
 	c.watch.lap(PhaseLoad)
 	if err := c.openJournal(); err != nil {
 		return err
@@ -89,6 +92,7 @@ func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
 	if err != nil {
 		return err
 	}
+	c.stops = hookKinds(p)
 	c.watch.lap(PhasePlan)
 	if err := c.cloneInit(ctx, p, cfg.Stdio); err != nil {
 		return err
@@ -147,7 +151,7 @@ func (c *Container) makeCgroup() error {
 	c.group = group
 	c.undo.push("remove cgroup", func(context.Context) error { return group.Remove() })
 	c.rt.cfg.step("cgroup made")
-	return c.watchOOM()
+	return errors.Join(c.delegate(), c.watchOOM())
 }
 
 // cgroupPath is where the container's cgroup is, below each hierarchy's mount.
@@ -181,6 +185,9 @@ func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) er
 		}
 		c.undo.push("unmount root", func(context.Context) error { return unmountAll(root) })
 	}
+	if err := c.give(stdio, c.spec.Process); err != nil {
+		return err
+	}
 	in, err := enter(c.group, c.rt.host.cgroups.Unified)
 	if err != nil {
 		return err
@@ -211,30 +218,24 @@ func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) er
 // untilReady follows init to the point where it waits for Start.
 func (c *Container) untilReady(ctx context.Context) error {
 	mounts := PhaseMounts // the first point is where they are made
-	for {
-		point, err := c.init.proc.Sync(ctx)
-		if err != nil {
+	err := c.init.follow(ctx, spawn.PointReady, func(point spawn.Point) error {
+		if point != spawn.PointHooks {
+			return c.onListener(ctx, c.init)(point)
+		}
+		c.watch.lap(mounts)
+		if err := c.nextHooks(ctx); err != nil {
 			return err
 		}
-		switch point {
-		case spawn.PointHooks:
-			c.watch.lap(mounts)
-			if err := c.createHooks(ctx); err != nil {
-				return err
-			}
-			c.watch.lap(PhaseHooks)
-			mounts = PhaseReady
-			if err := c.init.proc.Go(); err != nil {
-				return err
-			}
-		case spawn.PointReady:
-			c.rt.cfg.step("ready")
-			c.watch.lap(mounts)
-			return c.openTerminal()
-		default:
-			return fmt.Errorf("follow init: it ran before it was started")
-		}
+		c.watch.lap(PhaseHooks)
+		mounts = PhaseReady
+		return nil
+	})
+	if err != nil {
+		return err
 	}
+	c.rt.cfg.step("ready")
+	c.watch.lap(mounts)
+	return c.openTerminal()
 }
 
 // openTerminal takes the pty master out of init, if it has one.
@@ -286,17 +287,35 @@ func (c *Container) gatherFacts(cfg CreateConfig) (plan.Facts, error) {
 		KCore:        c.rt.host.kcore,
 		NoPivotRoot:  cfg.Options.NoPivotRoot,
 		NoNewKeyring: cfg.Options.NoNewKeyring,
+		AppArmor:     c.rt.host.apparmor,
+		SELinux:      c.rt.host.selinux,
 		Hooks:        hasCreateHooks(c.spec),
 	}
-	c.cgroupFacts(&f)
-	if c.spec.Linux != nil && c.spec.Linux.Seccomp != nil {
-		filter, err := c.rt.filters.Compile(c.spec.Linux.Seccomp)
-		if err != nil {
-			return f, withKind(ErrInvalid, err)
-		}
-		f.Seccomp, f.SeccompFlags = filter.Prog, filter.Flags
+	if h := c.spec.Hooks; h != nil {
+		f.CreateContainerHooks, f.StartContainerHooks = len(h.CreateContainer) > 0, len(h.StartContainer) > 0
 	}
-	return f, nil
+	f.HostNamespaces = hostNamespaces(c.spec)
+	c.cgroupFacts(&f)
+	return f, c.filterFacts(&f)
+}
+
+// filterFacts compiles the seccomp profile, and finds who answers when it asks.
+func (c *Container) filterFacts(f *plan.Facts) error {
+	if c.spec.Linux == nil || c.spec.Linux.Seccomp == nil {
+		return nil
+	}
+	filter, err := c.rt.filters.Compile(c.spec.Linux.Seccomp)
+	if err != nil {
+		return withKind(ErrInvalid, err)
+	}
+	f.Seccomp, f.SeccompFlags, f.SeccompListener = filter.Prog, filter.Flags, filter.Notify
+	if !filter.Notify {
+		return nil
+	}
+	if c.listener, err = listenerOf(c.spec); err != nil {
+		return err
+	}
+	return c.listener.check()
 }
 
 // cgroupFacts says where the plan finds the container's cgroup.

@@ -52,26 +52,39 @@ func (c *Container) exec(ctx context.Context, cfg ExecConfig) (*Process, error) 
 	if frozen {
 		return nil, fmt.Errorf("the container is %w (resume it first)", ErrPaused)
 	}
+	if err := c.listener.check(); err != nil {
+		return nil, err
+	}
 	p, err := plan.NewExec(c.spec, cfg.Process, c.facts)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.give(cfg.Stdio, cfg.Process); err != nil {
 		return nil, err
 	}
 	proc, err := c.cloneExec(ctx, p, cfg.Stdio)
 	if err != nil {
 		return nil, err
 	}
-	terminal := func() (err error) {
-		if cfg.Process.Terminal {
-			proc.tty, err = proc.proc.TTY()
-		}
-		return err
-	}
-	if err := proc.untilExec(ctx, terminal); err != nil {
+	if err := proc.follow(ctx, spawn.PointExec, c.atExec(ctx, proc, cfg.Process.Terminal)); err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		return nil, errors.Join(err, c.rt.discard(undo, proc))
 	}
 	return proc, nil
+}
+
+// atExec is what is done where an exec stops.
+func (c *Container) atExec(ctx context.Context, p *Process, terminal bool) func(spawn.Point) error {
+	return func(point spawn.Point) (err error) {
+		if point != spawn.PointReady {
+			return c.onListener(ctx, p)(point)
+		}
+		if terminal {
+			p.tty, err = p.proc.TTY()
+		}
+		return errors.Join(err, p.proc.Go())
+	}
 }
 
 // cloneExec starts p in the container's group. Under cgroup v2 a group takes no

@@ -21,10 +21,13 @@ type host struct {
 	lastCap int
 	caps    uint64 // that the server, and so the spawner, may give
 	kcore   bool
+
+	apparmor string // see probeAppArmor
+	selinux  bool
 }
 
 func probe() (host, error) {
-	var h host
+	h := host{apparmor: probeAppArmor("/"), selinux: probeSELinux("/")}
 	var err error
 	if h.cgroups, err = cgroup.Host(); err != nil {
 		return h, err

@@ -12,10 +12,12 @@ import (
 	"sync"
 	"syscall"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"foundry/runtime/cgroup"
 	"foundry/runtime/plan"
+	"foundry/runtime/spawn"
 )
 
 // HelperConfig is a program of the host that runs for a container but not in
@@ -29,6 +31,9 @@ type HelperConfig struct {
 	// keeps them.
 	Files  []*os.File
 	OnExit func(Exit) // as in CreateConfig
+
+	inside *Container     // whose namespaces it joins, or nil
+	as     *specs.Process // of that container: the helper has its rights and is in its cgroup
 }
 
 // Helper starts a helper through the spawner, in the instance's own cgroup for
@@ -50,6 +55,9 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 		files = append(files, nil)
 	}
 	group, err := r.helpers.open(r)
+	if cfg.as != nil {
+		group, err = cfg.inside.group, nil // what the image brings is not let out of it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +66,12 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 		return nil, err
 	}
 	defer in.close()
-	p := plan.NewHelper(plan.Helper{Path: cfg.Path, Args: cfg.Args, Env: cfg.Env, Dir: cfg.Dir, ExtraFiles: len(files) - 3})
+	p := plan.NewHelper(cfg.helper(len(files) - 3))
 	joinFirst(p, len(in.tasks))
 	src := sources{stdio: Stdio{files[0], files[1], files[2]}, extra: files[3:], cgroup1: in.tasks}
+	if cfg.inside != nil {
+		src.target = cfg.inside.init.proc.Pidfd
+	}
 	open, opened, err := src.open(p)
 	if err != nil {
 		return nil, err
@@ -70,12 +81,30 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.untilExec(ctx, nil); err != nil {
+	if err := proc.follow(ctx, spawn.PointExec, cfg.listener(ctx, proc)); err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		return nil, errors.Join(err, r.discard(undo, proc))
 	}
 	return proc, nil
+}
+
+// helper is what cfg is for the plan.
+func (cfg HelperConfig) helper(extra int) plan.Helper {
+	h := plan.Helper{Path: cfg.Path, Args: cfg.Args, Env: cfg.Env, Dir: cfg.Dir, ExtraFiles: extra}
+	if c := cfg.inside; c != nil {
+		h.Join, h.As, h.Facts = joinable(c.spec, c.facts), cfg.as, c.facts
+	}
+	return h
+}
+
+// listener is what is done where a helper stops: those with the rights of a
+// process have its filter.
+func (cfg HelperConfig) listener(ctx context.Context, p *Process) func(spawn.Point) error {
+	if cfg.as == nil {
+		return p.unexpected
+	}
+	return cfg.inside.onListener(ctx, p)
 }
 
 // killSession kills a helper and, since it leads a session, what it has started

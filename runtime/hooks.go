@@ -40,6 +40,8 @@ type hookList struct {
 	kind  string
 	hooks []specs.Hook
 	state specs.State
+	dir   string   // where they run
+	env   []string // beside PATH, for those that bring no environment
 }
 
 // run runs the hooks in their order. The first that fails ends it, unless all is
@@ -54,7 +56,7 @@ func (l hookList) run(ctx context.Context, run runner, all bool) error {
 	}
 	var errs []error
 	for i, h := range l.hooks {
-		if err := runHook(ctx, run, h, hookRun{path: h.Path, dir: l.state.Bundle, args: h.Args, env: h.Env, state: state}); err != nil {
+		if err := runHook(ctx, run, h, l.runOf(h, state)); err != nil {
 			err = fmt.Errorf("%s hook %d %q: %w", l.kind, i, h.Path, err)
 			if !all {
 				return err
@@ -65,18 +67,24 @@ func (l hookList) run(ctx context.Context, run runner, all bool) error {
 	return errors.Join(errs...)
 }
 
+// runOf completes a hook by what it leaves out.
+func (l hookList) runOf(h specs.Hook, state []byte) hookRun {
+	r := hookRun{path: h.Path, dir: l.dir, args: h.Args, env: h.Env, state: state}
+	if len(r.args) == 0 {
+		r.args = []string{r.path}
+	}
+	if len(r.env) == 0 {
+		r.env = append([]string{hookPath}, l.env...)
+	}
+	return r
+}
+
 func runHook(ctx context.Context, run runner, h specs.Hook, r hookRun) error {
 	if h.Timeout != nil && *h.Timeout > 0 {
 		limit := time.Duration(*h.Timeout) * time.Second
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("killed: it took longer than its timeout of %v", limit))
 		defer cancel()
-	}
-	if len(r.args) == 0 {
-		r.args = []string{r.path}
-	}
-	if len(r.env) == 0 {
-		r.env = []string{hookPath}
 	}
 	output, err := run(ctx, r)
 	if output = strings.TrimSpace(output); err != nil && output != "" {
@@ -96,6 +104,15 @@ func hasCreateHooks(spec *specs.Spec) bool {
 	return spec.Hooks != nil && len(spec.Hooks.Prestart)+len(spec.Hooks.CreateRuntime) > 0
 }
 
+// hooks are the container's hooks of a kind that the runtime runs on the host.
+func (c *Container) hooks(ctx context.Context, kind string, list []specs.Hook, state specs.State) hookList {
+	l := hookList{kind: kind, hooks: list, state: state, dir: c.bundle}
+	if len(list) > 0 && c.rt.cfg.TraceEnv != nil {
+		l.env = c.rt.cfg.TraceEnv(ctx)
+	}
+	return l
+}
+
 // createHooks runs the hooks that see the container's namespaces before its
 // root is pivoted to.
 func (c *Container) createHooks(ctx context.Context) error {
@@ -107,11 +124,11 @@ func (c *Container) createHooks(ctx context.Context) error {
 	}
 	c.hooked.Store(true)
 	state := hookState(c.spec, c.name.id, c.bundle, specs.StateCreating, c.Pid())
-	prestart := hookList{"prestart", c.spec.Hooks.Prestart, state} //nolint:staticcheck // deprecated, but in use
+	prestart := c.hooks(ctx, "prestart", c.spec.Hooks.Prestart, state) //nolint:staticcheck // deprecated, but in use
 	if err := prestart.run(ctx, c.runHelper, false); err != nil {
 		return err
 	}
-	return hookList{"createRuntime", c.spec.Hooks.CreateRuntime, state}.run(ctx, c.runHelper, false)
+	return c.hooks(ctx, "createRuntime", c.spec.Hooks.CreateRuntime, state).run(ctx, c.runHelper, false)
 }
 
 func (c *Container) poststart(ctx context.Context) error {
@@ -119,7 +136,7 @@ func (c *Container) poststart(ctx context.Context) error {
 		return nil
 	}
 	state := hookState(c.spec, c.name.id, c.bundle, specs.StateRunning, c.Pid())
-	return hookList{"poststart", c.spec.Hooks.Poststart, state}.run(ctx, c.runHelper, false)
+	return c.hooks(ctx, "poststart", c.spec.Hooks.Poststart, state).run(ctx, c.runHelper, false)
 }
 
 // poststop runs the poststop hooks. A hook that fails does not keep the rest
@@ -129,7 +146,7 @@ func (c *Container) poststop(ctx context.Context) error {
 		return nil
 	}
 	state := hookState(c.spec, c.name.id, c.bundle, specs.StateStopped, 0)
-	if err := (hookList{"poststop", c.spec.Hooks.Poststop, state}).run(ctx, c.runHelper, true); err != nil {
+	if err := c.hooks(ctx, "poststop", c.spec.Hooks.Poststop, state).run(ctx, c.runHelper, true); err != nil {
 		c.rt.cfg.Log.Warn("container is deleted all the same", "namespace", c.name.namespace, "id", c.name.id, "err", err)
 	}
 	return c.note(journal.Entry{Kind: journal.Poststop})
@@ -143,6 +160,11 @@ func (c *Container) mustPoststop() bool {
 
 // runHelper runs a hook through the spawner, in the helpers' cgroup.
 func (c *Container) runHelper(ctx context.Context, h hookRun) (string, error) {
+	return c.runAs(ctx, h, HelperConfig{})
+}
+
+// runAs runs a hook as the helper that cfg says.
+func (c *Container) runAs(ctx context.Context, h hookRun, cfg HelperConfig) (string, error) {
 	stdin, err := memfd("state", h.state)
 	if err != nil {
 		return "", err
@@ -153,9 +175,8 @@ func (c *Container) runHelper(ctx context.Context, h hookRun) (string, error) {
 		return "", err
 	}
 	defer out.close()
-	p, err := c.rt.helper(ctx, c.keys, HelperConfig{
-		Path: h.path, Args: h.args, Env: h.env, Dir: h.dir, Files: []*os.File{stdin, out.w, out.w},
-	})
+	cfg.Path, cfg.Args, cfg.Env, cfg.Dir, cfg.Files = h.path, h.args, h.env, h.dir, []*os.File{stdin, out.w, out.w}
+	p, err := c.rt.helper(ctx, c.keys, cfg)
 	if err != nil {
 		return "", err
 	}

@@ -34,7 +34,7 @@ func TestHooksRunInOrderUntilOneFails(t *testing.T) {
 				}
 				return "noise", nil
 			}
-			l := hookList{"createRuntime", []specs.Hook{{Path: "/a"}, {Path: "/b"}, {Path: "/c"}}, specs.State{}}
+			l := hookList{kind: "createRuntime", hooks: []specs.Hook{{Path: "/a"}, {Path: "/b"}, {Path: "/c"}}}
 			err := l.run(t.Context(), run, tt.all)
 			if !errors.Is(err, broken) || err.Error() != tt.err {
 				t.Errorf("got error %q, want %q", err, tt.err)
@@ -51,11 +51,12 @@ func TestWhatAHookGets(t *testing.T) {
 	state := hookState(spec, "web-1", "/bundle", specs.StateCreating, 7)
 	var got []hookRun
 	run := func(_ context.Context, h hookRun) (string, error) { got = append(got, h); return "", nil }
-	l := hookList{"createRuntime", []specs.Hook{{Path: "/a"}, {Path: "/b", Args: []string{"b", "x"}, Env: []string{"K=V"}}}, state}
+	l := hookList{kind: "createRuntime", hooks: []specs.Hook{{Path: "/a"}, {Path: "/b", Args: []string{"b", "x"}, Env: []string{"K=V"}}},
+		state: state, dir: state.Bundle, env: []string{"TRACEPARENT=00-1-2-01"}}
 	if err := l.run(t.Context(), run, false); err != nil {
 		t.Fatal(err)
 	}
-	if h := got[0]; h.dir != "/bundle" || strings.Join(h.args, " ") != "/a" || len(h.env) != 1 || !strings.HasPrefix(h.env[0], "PATH=") {
+	if h := got[0]; h.dir != "/bundle" || strings.Join(h.args, " ") != "/a" || len(h.env) != 2 || !strings.HasPrefix(h.env[0], "PATH=") || h.env[1] != l.env[0] {
 		t.Errorf("bare hook: got %+v", h)
 	}
 	if h := got[1]; strings.Join(h.args, " ") != "b x" || strings.Join(h.env, " ") != "K=V" {

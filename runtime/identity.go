@@ -38,6 +38,25 @@ func startTime(pid int) (uint64, error) {
 	return n, nil
 }
 
+// innerPid is the number that a process has in its own pid namespace.
+func innerPid(pid int) (int, error) {
+	file := "/proc/" + strconv.Itoa(pid) + "/status"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(data) {
+		if numbers, ok := bytes.CutPrefix(line, []byte("NSpid:")); ok {
+			f := bytes.Fields(numbers)
+			if len(f) == 0 {
+				break
+			}
+			return strconv.Atoi(string(f[len(f)-1]))
+		}
+	}
+	return 0, fmt.Errorf("read %s: it has no NSpid", file)
+}
+
 // endProcess kills process pid, if same says that it is the one meant, and
 // waits until it is dead. same is asked after the pidfd was opened: the answer
 // holds for what the pidfd refers to.

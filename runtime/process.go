@@ -73,6 +73,27 @@ func (p *Process) gone() bool {
 	}
 }
 
+// follow follows the process to the sync point last. at is called at those
+// before: it does what they are for and lets the process go on.
+func (p *Process) follow(ctx context.Context, last spawn.Point, at func(spawn.Point) error) error {
+	for {
+		point, err := p.proc.Sync(ctx)
+		if err != nil {
+			return err
+		}
+		if point == last {
+			return nil
+		}
+		if err := at(point); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Process) unexpected(point spawn.Point) error {
+	return fmt.Errorf("follow process %d: unexpected sync point %v", p.Pid(), point)
+}
+
 // launch is what it takes to start a process through the spawner.
 type launch struct {
 	child  *child

@@ -207,7 +207,7 @@ func (w *wreck) poststop(ctx context.Context) error {
 		defer cancel()
 	}
 	state := hookState(spec, w.cfg.ID, w.cfg.Bundle, specs.StateStopped, 0)
-	w.warn("run poststop hooks", hookList{"poststop", spec.Hooks.Poststop, state}.run(ctx, runDirectly, true))
+	w.warn("run poststop hooks", hookList{kind: "poststop", hooks: spec.Hooks.Poststop, state: state, dir: w.cfg.Bundle}.run(ctx, runDirectly, true))
 	return w.journal.Append(journal.Entry{Kind: journal.Poststop})
 }
 

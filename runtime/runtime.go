@@ -3,6 +3,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -27,6 +28,10 @@ type Config struct {
 	// OnOOM is told when the kernel killed a process of a container for
 	// memory. It must not block. Nil: nobody watches.
 	OnOOM func(namespace, id string)
+	// TraceEnv is what a hook without an environment of its own gets of the
+	// trace that a request's context carries, such as "TRACEPARENT=...". Nil:
+	// nothing.
+	TraceEnv func(context.Context) []string
 	// Log gets what no caller can be told: an exit that nobody expects. Nil is silence.
 	Log *slog.Logger
 
@@ -47,6 +52,7 @@ type Runtime struct {
 	spawner atomic.Pointer[spawn.Client]
 	helpers helperGroup
 	oom     oomWatch
+	agent   agent
 
 	mu         sync.Mutex // guards containers
 	containers map[name]*Container
@@ -73,6 +79,7 @@ func New(cfg Config) (*Runtime, error) {
 		host:       host,
 		keys:       newKeys(),
 		router:     router{byKey: map[uint64]*child{}},
+		agent:      agent{log: cfg.Log},
 		containers: map[name]*Container{},
 	}, nil
 }
@@ -83,7 +90,9 @@ func (r *Runtime) Connect(c *spawn.Client) { r.spawner.Store(c) }
 
 // Close gives up what the Runtime holds for all containers. The containers live
 // on; so does the helpers' cgroup while a helper is in it.
-func (r *Runtime) Close() error { return errors.Join(r.oom.close(), r.helpers.close()) }
+func (r *Runtime) Close() error {
+	return errors.Join(r.agent.close(), r.oom.close(), r.helpers.close())
+}
 
 // HandleExit takes an exit from the spawner's client; it does not block.
 func (r *Runtime) HandleExit(e spawn.Exit) {
