@@ -26,6 +26,16 @@
 //	err = p.Go()              // start it
 //	point, err = p.Sync(ctx)  // PointExec: its program runs
 //
+// A filter with a listener is one point more, [PointListener], between ready
+// and exec: [Process.Listener] takes the listener, then Go.
+//
+// A container with a user namespace is made of steps, not by clone: first what
+// needs the host's rights (joining other namespaces, mounts by host path, copies
+// of bind sources), then [plan.OpMapUsers] or a joined namespace, then
+// [plan.OpFork] into its pid namespace, then all the rest as the container's
+// root. The spawner refuses a plan of another order. Spawn then returns when
+// the forked process exists: a step that fails before is the error of Spawn.
+//
 // The exit comes to the function given to [NewClient], perhaps before Spawn
 // has returned. The protocol is drawn in c/wire.h.
 package spawn
