@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case "sibling":
+		playRestorer()
 	}
 }
 

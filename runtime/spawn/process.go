@@ -109,6 +109,9 @@ func (p *Process) ended(page *slot) {
 // Sync waits until the process shows itself again. A step of the plan that
 // failed is a *StageError.
 func (p *Process) Sync(ctx context.Context) (Point, error) {
+	if p.status == nil { // adopted
+		return PointExec, nil
+	}
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
@@ -270,7 +273,7 @@ func (p *Process) control(f func(pidfd int) error) error {
 // has a sync point to come: nobody would let it past that.
 func (p *Process) Close() error {
 	err := p.status.Close()
-	if errors.Is(err, os.ErrClosed) { // by Sync, at PointExec
+	if errors.Is(err, os.ErrClosed) || p.status == nil { // by Sync, at PointExec; or it was adopted
 		err = nil
 	}
 	return errors.Join(err, p.Pidfd.Close())

@@ -28,6 +28,7 @@ const (
 	msgDone
 	msgUpgrade
 	msgStop
+	msgAdopt
 )
 
 // Flags of msgSpawn and msgSpawned.

@@ -112,8 +112,8 @@ func TestWireOps(t *testing.T) {
 
 func TestWireMessages(t *testing.T) {
 	want := []string{"MSG_HELLO = 1", "MSG_SPAWN", "MSG_SPAWNED", "MSG_EXITED", "MSG_ACK", "MSG_HOLD", "MSG_DROP",
-		"MSG_FETCH", "MSG_HELD", "MSG_LIST", "MSG_DONE", "MSG_UPGRADE", "MSG_STOP"}
-	if got := enum(t, "MSG_HELLO"); !reflect.DeepEqual(got, want) || msgStop != len(want) {
+		"MSG_FETCH", "MSG_HELD", "MSG_LIST", "MSG_DONE", "MSG_UPGRADE", "MSG_STOP", "MSG_ADOPT"}
+	if got := enum(t, "MSG_HELLO"); !reflect.DeepEqual(got, want) || msgAdopt != len(want) {
 		t.Errorf("messages: got %v, want %v", got, want)
 	}
 }

@@ -194,6 +194,9 @@ static void dispatch(struct spawner *sp, struct request *r)
 	case MSG_STOP:
 		stop(sp, &r->m);
 		break;
+	case MSG_ADOPT:
+		adopt(sp, r);
+		break;
 	default:
 		answer_done(sp, &r->m, EINVAL, "unknown message");
 	}

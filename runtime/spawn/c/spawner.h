@@ -109,6 +109,9 @@ void list_next(struct spawner *sp, struct request *r);
 void spawn(struct spawner *sp, struct request *r);
 int plan_map(int fd, uint64_t len, const void **map);
 
+/* adopt.c */
+void adopt(struct spawner *sp, struct request *r);
+
 /* reap.c */
 void reap_all(struct spawner *sp);
 

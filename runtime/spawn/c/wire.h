@@ -10,6 +10,8 @@
  *          <---------------------- SPAWNED(key, slot, pid) + pidfd
  *          <== status pipe: 'H', 'N' or 'R' at a sync ========== waits on slot.go
  *   slot.go = n, FUTEX_WAKE ====================================> goes on
+ *          <== slot.listener, after 'N': 1 + descriptor ======== filter is installed: looks at slot.go without a call
+ *   pidfd_getfd, slot.go = n ===================================> goes on
  *          <== status pipe: EOF (execve or exit; slot.err tells) =
  *          <---------------------- EXITED(key, slot, pid, status, ns)
  *   ACK(key, slot) --------------> slot is free again
@@ -36,6 +38,7 @@ enum msg_type {
 	MSG_DONE,        /* key and seq of the request, err */
 	MSG_UPGRADE,     /* fd: memfd of a new spawner; it execs it in its own pid; answered by MSG_HELLO of the new one, or MSG_DONE with err */
 	MSG_STOP,        /* leave when no process is left, although the server lives; answered with MSG_DONE, status: how many live */
+	MSG_ADOPT,       /* key, pid: a child of the spawner without a slot (criu restores a sibling of itself) gets one; answered like SPAWN */
 };
 
 #define SPAWN_CGROUP 1u   /* the third descriptor is a cgroup v2 directory: CLONE_INTO_CGROUP */
