@@ -32,7 +32,7 @@ func pumpLines(b *testing.B, n int) []line {
 	var lines []line
 	for range n {
 		path := fifo(b, "out")
-		x, err := p.Open(b.Context(), Config{Stdout: path})
+		x, err := p.Open(b.Context(), Config{Stdout: path, Backlog: Backlog{Bytes: 1 << 20}}) // as the shim has it
 		if err != nil {
 			b.Fatal(err)
 		}

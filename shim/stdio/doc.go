@@ -48,7 +48,20 @@
 // kept until [IO.Close]. A log program that dies is started again on the same
 // pipes.
 //
-// Nothing is dropped while an IO is open. What is still in the pipe of a
-// process when Close comes (its client stopped reading, or a grandchild
-// writes on) is counted in [Stats].Lost.
+// # When nobody reads
+//
+// A client that is slow is waited for: the pipes fill and the process blocks,
+// as it would with the client's pipe itself. A client that was there and has
+// gone (containerd was stopped) must not stop the process. The pump holds the
+// fifo open for reading, so it cannot be told of that; when a stream makes no
+// progress for some milliseconds it gives its read end up for a moment and
+// asks the kernel whether there is another. If not, the stream gets a ring
+// (ring.go, backlog.go), from one budget for all, and goes back to splicing
+// when a client has come and read it empty. When the ring is full the oldest
+// whole lines are dropped; see [Backlog] for when that may be. A client that
+// has never come is waited for: it may want the first byte.
+//
+// Nothing else is dropped while an IO is open. What is still in the pipe of a
+// process or in a ring when Close comes (nobody came, or a grandchild writes
+// on) is lost too. All of it is counted, in [Stats].Lost and by [IO.Lost].
 package stdio

@@ -21,6 +21,7 @@ type file struct {
 	path string // for errors
 	pipe bool   // a pipe or fifo: can be spliced and waited for
 	hold *file  // an output fifo's read end, ours too
+	met  bool   // somebody had the fifo open for reading before us
 	refs atomic.Int32
 }
 
@@ -63,6 +64,33 @@ func (f *file) hungUp() bool {
 	return err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
 }
 
+// polls reports whether f is ready for events, or hung up.
+func (f *file) polls(events int16) bool {
+	p := []unix.PollFd{{Fd: int32(f.fd), Events: events}}
+	n, err := again(func() (int, error) { return unix.Poll(p, 0) })
+	return err == nil && n == 1
+}
+
+// attended reports whether anybody but us has an output's fifo open for
+// reading. For the moment that it takes, we have not: only who may write to
+// the fifo may call it.
+func (f *file) attended() bool {
+	f.hold.unref()
+	f.hold = nil
+	here := f.hasReader()
+	f.rehold()
+	return here
+}
+
+// rehold opens our read end of an output's fifo again. Without descriptors to
+// spare there is none for a while; writers must be ready for EPIPE then.
+func (f *file) rehold() {
+	fd, err := open(fmt.Sprintf("/proc/self/fd/%d", f.fd), unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		f.hold = newFile(fd, f.path)
+	}
+}
+
 // dup returns a descriptor of its own for the same file, to be given away.
 func (f *file) dup() (*os.File, error) {
 	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -92,27 +120,40 @@ func openStdinFifo(path string) (*file, error) {
 // it always has a reader. These are two descriptors, because epoll would tell
 // one for both of everything that we write ourselves.
 func openOutputFifo(path string) (*file, error) {
-	fd, err := open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	// Without a reader of its own the open fails, which tells whether the
+	// client is there.
+	w, err := open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil && !errors.Is(err, unix.ENXIO) {
+		return nil, err
+	}
+	met := err == nil
+	r, err := open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil && !met {
+		w, err = open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	}
+	f := newFile(w, path)
+	f.pipe, f.met, f.hold = true, met, newFile(r, path)
+	if err == nil {
+		err = f.sameAs(f.hold)
+	}
 	if err != nil {
-		return nil, err
-	}
-	hold := newFile(fd, path)
-	if fd, err = open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0); err != nil {
-		hold.unref()
-		return nil, err
-	}
-	f := newFile(fd, path)
-	f.pipe, f.hold = true, hold
-	r, err := fifoInode(hold)
-	w, err2 := fifoInode(f)
-	if err == nil && err2 == nil && r != w {
-		err = fmt.Errorf("open %s: was replaced meanwhile", path)
-	}
-	if err := errors.Join(err, err2); err != nil {
-		f.unref()
+		f.unref() // -1 for one that could not be opened is no harm
 		return nil, err
 	}
 	return f, nil
+}
+
+// sameAs checks that both ends are of one fifo.
+func (f *file) sameAs(hold *file) error {
+	w, err := fifoInode(f)
+	r, err2 := fifoInode(hold)
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	if r != w {
+		return fmt.Errorf("open %s: was replaced meanwhile", f.path)
+	}
+	return nil
 }
 
 // fifoInode is the identity of a fifo, and an error for anything else.

@@ -29,6 +29,12 @@ type Config struct {
 	Namespace             string
 	UID, GID              int // owner of the process's pipes
 
+	// Backlog is what is kept while nobody takes the output; see SetBacklog.
+	Backlog Backlog
+	// OnLoss is told of bytes that were lost, when it is known how many: the
+	// next reader has passed the gap, or the streams were closed. nil: nobody.
+	OnLoss func(stream string, bytes uint64)
+
 	// Spawn starts a log program. Needed for binary:// only.
 	Spawn func(ctx context.Context, l Logger) (LoggerProcess, error)
 	// Hold lets another process keep duplicates of our descriptors, so that
@@ -147,6 +153,7 @@ func (io *IO) startLocked(master *os.File) error {
 			return err
 		}
 	}
+	io.policiesLocked()
 	for _, s := range io.streams() {
 		if err := s.start(); err != nil {
 			return err
@@ -227,23 +234,6 @@ func (io *IO) resizeLocked() error {
 		return fmt.Errorf("resize terminal of %q: %w", io.cfg.ContainerID, os.NewSyscallError("TIOCSWINSZ", err))
 	}
 	return nil
-}
-
-// Drain returns when all output up to the last writer's close is in the
-// client's hands (its fifo, the file, the log program's pipe), or when ctx
-// ends: a grandchild may keep the pipe open for ever.
-func (io *IO) Drain(ctx context.Context) error {
-	select {
-	case <-io.drained:
-		return nil
-	default:
-	}
-	select {
-	case <-io.drained:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("drain output of %q: %w", io.cfg.ContainerID, context.Cause(ctx))
-	}
 }
 
 // Close releases everything, delivered or not, and ends the log program.

@@ -92,6 +92,8 @@ func (io *IO) addOutput(tag uint64, dst *file) error {
 		s.mode = discard
 	} else if !dst.pipe {
 		s.toFile, s.alone = true, true
+	} else {
+		s.fifo = true
 	}
 	io.outputs = append(io.outputs, io.add(s))
 	if io.cfg.Terminal {

@@ -29,6 +29,9 @@ type PumpConfig struct {
 	// Stuck is how long one call of the pump may take before the other
 	// streams get another pump goroutine. 100 ms.
 	Stuck time.Duration
+	// Rings is the memory of the rings of all streams together; see
+	// Backlog. 64 MiB.
+	Rings int
 }
 
 func (c *PumpConfig) defaults() {
@@ -45,14 +48,19 @@ func (c *PumpConfig) defaults() {
 			*d.v = d.def
 		}
 	}
+	if c.Rings == 0 {
+		c.Rings = 64 << 20
+	}
 }
 
 // Stats are the counters of a Pump since it was made.
 type Stats struct {
 	Streams int    // open now, with or without traffic
 	Moved   uint64 // bytes carried
-	Lost    uint64 // bytes of processes that nobody had taken when their IO was closed
+	Lost    uint64 // bytes of processes that nobody got: dropped from a ring, or not taken when their IO was closed
 	Stuck   uint64 // calls that did not come back in time
+	Rings   int    // in use now, because nobody takes the output
+	Kept    int    // memory of the rings in bytes
 }
 
 // Pump carries the streams of all processes. Its methods may be called from
@@ -66,6 +74,7 @@ type Pump struct {
 	moved, lost, stuck atomic.Uint64
 	loops              sync.WaitGroup
 	buffers            buffers
+	rings              ringPool
 
 	mu      sync.Mutex // guards what follows, and the schedule of every stream
 	closed  bool
@@ -108,6 +117,7 @@ func NewPump(cfg PumpConfig) (*Pump, error) {
 		p.ep.Close()
 		return nil, fmt.Errorf("make stdio pump: %w", err)
 	}
+	p.rings.most = max(cfg.Rings/chunkSize, 1)
 	p.patrol = time.AfterFunc(time.Hour, p.lookAfter)
 	p.patrol.Stop()
 	p.loops.Add(1)
@@ -133,9 +143,10 @@ func (p *Pump) Close() error {
 
 // Stats returns the counters.
 func (p *Pump) Stats() Stats {
+	rings, kept := p.rings.state()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Streams: p.open, Moved: p.moved.Load(), Lost: p.lost.Load(), Stuck: p.stuck.Load()}
+	return Stats{Streams: p.open, Moved: p.moved.Load(), Lost: p.lost.Load(), Stuck: p.stuck.Load(), Rings: rings, Kept: kept}
 }
 
 var errPumpClosed = errors.New("pump is closed")

@@ -114,5 +114,5 @@ func (s *stream) empty() bool {
 	if len(s.pending) > 0 || s.src.unread() > 0 {
 		return false
 	}
-	return s.dst == nil || s.dst.hold == nil || s.dst.hold.unread() == 0
+	return s.back.ring == nil && (!s.fifo || s.dst.unread() == 0)
 }

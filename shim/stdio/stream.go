@@ -60,6 +60,15 @@ type stream struct {
 	out  uint64 // token of the watch for dst
 
 	toFile bool // writes may block or fail for a while
+	fifo   bool // dst is a client's fifo: readers come and go
+
+	policy   Backlog
+	back     backlog
+	stall    stall
+	progress atomic.Uint64         // bytes that dst took; stored by the owner only
+	lost     atomic.Uint64         // bytes that nobody will get
+	stuck    atomic.Pointer[stuck] // nil while dst takes what there is
+	retryDue atomic.Bool
 
 	pending []byte // read, not yet written
 	delay   time.Duration
@@ -95,14 +104,17 @@ func (s *stream) turn() verdict {
 		n, err := s.move()
 		switch {
 		case n > 0:
-			s.pump.moved.Add(uint64(n))
 		case err == nil:
 			return end
 		case s.toFile && len(s.pending) > 0:
+			s.stuckAt(err)
 			s.retryLater()
-			return wait
+			return s.pause()
 		case err == unix.EAGAIN:
 			return s.pause()
+		case err == unix.EPIPE && s.fifo && s.dst.hold == nil:
+			s.retryLater() // our read end was not to be had again
+			return wait
 		case err == unix.EINVAL && s.mode == splice:
 			s.mode = copied // a kernel that cannot splice these two
 		default:
@@ -114,8 +126,11 @@ func (s *stream) turn() verdict {
 
 // pause waits for the next edge, unless that is not to come.
 func (s *stream) pause() verdict {
-	if s.closing.Load() && s.src.unread() == 0 && len(s.pending) == 0 {
+	switch {
+	case s.closing.Load() && s.src.unread() == 0 && len(s.pending) == 0:
 		return end
+	case s.stopped():
+		return goOn
 	}
 	return wait
 }
@@ -130,19 +145,27 @@ func (s *stream) turnWatched() verdict {
 
 // move moves once. It returns 0 and no error at the end of src.
 func (s *stream) move() (int, error) {
-	switch s.mode {
-	case splice:
-		return again(func() (int, error) {
+	var n int
+	var err error
+	switch {
+	case s.back.ring != nil:
+		return s.moveRing()
+	case s.mode == splice:
+		n, err = again(func() (int, error) {
 			n, err := unix.Splice(s.src.fd, nil, s.dst.fd, nil, spliceMax, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 			return int(n), err
 		})
-	case discard:
+	case s.mode == discard:
 		buf := s.pump.buffers.get()
 		defer s.pump.buffers.put(buf)
-		return again(func() (int, error) { return unix.Read(s.src.fd, buf[:]) })
+		n, err = again(func() (int, error) { return unix.Read(s.src.fd, buf[:]) })
 	default:
-		return s.copy()
+		n, err = s.copy()
 	}
+	if n > 0 {
+		s.count(n)
+	}
+	return n, err
 }
 
 // copy writes what is pending, or reads and writes once. What cannot be
@@ -187,10 +210,16 @@ func (s *stream) retryLater() {
 	base := s.pump.cfg.Retry
 	s.delay = min(max(2*s.delay, base), 50*base)
 	if s.retry == nil {
-		s.retry = time.AfterFunc(s.delay, func() { s.pump.kick(s) })
+		s.retry = time.AfterFunc(s.delay, s.tryNow)
 		return
 	}
 	s.retry.Reset(s.delay)
+}
+
+// tryNow has the stream try whatever it waits for.
+func (s *stream) tryNow() {
+	s.retryDue.Store(true)
+	s.pump.kick(s)
 }
 
 // again repeats a call that a signal interrupted.
@@ -230,6 +259,7 @@ func (s *stream) finish() {
 	if s.retry != nil {
 		s.retry.Stop()
 	}
+	s.disarm()
 	s.pump.unwatch(s.src, s.in)
 	if s.dst != nil {
 		s.pump.unwatch(s.dst, s.out)
@@ -249,7 +279,7 @@ func (s *stream) release() {
 	s.countLoss()
 	s.src.unref()
 	s.src = nil
-	if s.dst != nil && s.dst.hold != nil {
+	if s.fifo {
 		s.io.part(s.dst)
 	}
 	s.dst.unref()
@@ -267,5 +297,7 @@ func (s *stream) countLoss() {
 	if s.src != nil && s.src.pipe {
 		n += s.src.unread()
 	}
-	s.pump.lost.Add(uint64(n))
+	s.closeRing()
+	s.lose(uint64(n))
+	s.tellLoss(uint64(n))
 }
