@@ -38,10 +38,11 @@ type Container struct {
 	group   *cgroup.Group
 	init    *Process
 
-	watch   stopwatch
-	started atomic.Bool // Start was called
-	running atomic.Bool // init executes its program
-	hooked  atomic.Bool // createRuntime hooks were begun
+	watch    stopwatch
+	restored bool        // by criu: its processes are stopped until Start
+	started  atomic.Bool // Start was called
+	running  atomic.Bool // init executes its program
+	hooked   atomic.Bool // createRuntime hooks were begun
 
 	// stops are the kinds of hooks for which init will stop yet; it belongs to
 	// whoever creates or starts the container, who are not there at once.
@@ -85,6 +86,9 @@ func (c *Container) start(ctx context.Context) error {
 		return fmt.Errorf("started before: %w", ErrState)
 	}
 	c.watch.begin()
+	if c.restored {
+		return c.startRestored(ctx)
+	}
 	if err := c.init.proc.Go(); err != nil {
 		return err
 	}

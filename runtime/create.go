@@ -31,9 +31,12 @@ type CreateConfig struct {
 	Bundle string
 	// Rootfs are mounted, in order, on Bundle/rootfs inside the container's
 	// mount namespace. Empty: the root is what config.json names.
-	Rootfs  []plan.Mount
-	Stdio   Stdio
-	Options Options
+	Rootfs []plan.Mount
+	// Checkpoint is the directory of a checkpoint to restore init from, by
+	// [Container.Checkpoint]; empty: init is made from config.json.
+	Checkpoint string
+	Stdio      Stdio
+	Options    Options
 	// OnExit is called once, when init has ended; it must not block, and
 	// somebody must call Ack on what it gets. It is never called for a
 	// container whose Create failed. Nil: the exit is acknowledged at once.
@@ -86,6 +89,11 @@ func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
 	}
 	c.watch.lap(PhaseCgroup)
 	if c.facts, err = c.gatherFacts(cfg); err != nil {
+		return err
+	}
+	if cfg.Checkpoint != "" {
+		err := c.restore(ctx, cfg)
+		c.watch.lap(PhaseRestore)
 		return err
 	}
 	p, err := plan.New(spec, c.facts)

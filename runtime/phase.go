@@ -17,6 +17,7 @@ const (
 	PhaseMounts    Phase = "mounts"    // it has joined its namespaces and made its mounts; without hooks it waits for Start
 	PhaseHooks     Phase = "hooks"     // the hooks of Create have run
 	PhaseReady     Phase = "ready"     // after hooks: init waits for Start
+	PhaseRestore   Phase = "restore"   // criu makes init out of a checkpoint
 	PhaseExec      Phase = "exec"      // init executes its program
 	PhasePoststart Phase = "poststart" // those hooks have run
 )

@@ -64,7 +64,8 @@ func (c *container) createdLocked(pid uint32) *events.TaskCreate {
 		IO: &events.TaskIO{
 			Stdin: urls.Stdin, Stdout: urls.Stdout, Stderr: urls.Stderr, Terminal: urls.Terminal,
 		},
-		Pid: pid,
+		Checkpoint: c.from,
+		Pid:        pid,
 	}
 }
 

@@ -29,6 +29,7 @@ type container struct {
 	key    Key
 	bundle string
 	mounts []*types.Mount // of the request; nil once TaskCreate is published
+	from   string         // directory of the checkpoint that it is restored from, or empty
 	pub    *Publisher
 	log    *slog.Logger
 	flight *flight.Recorder

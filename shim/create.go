@@ -24,11 +24,8 @@ func (s *Service) create(ctx context.Context, k Key, req *task.CreateTaskRequest
 	if err != nil {
 		return 0, err
 	}
-	if req.Checkpoint != "" {
-		return 0, fmt.Errorf("create %q: restore from %s: %w (needs criu)", k.ID, req.Checkpoint, errNotBuilt)
-	}
 	c := newContainer(k, s)
-	c.bundle, c.mounts = req.Bundle, req.Rootfs
+	c.bundle, c.mounts, c.from = req.Bundle, req.Rootfs, req.Checkpoint
 	c.procs[""].urls = streams{Stdin: req.Stdin, Stdout: req.Stdout, Stderr: req.Stderr, Terminal: req.Terminal}
 	ctx, c.cancel = context.WithCancel(ctx)
 	defer c.cancel()
@@ -60,7 +57,7 @@ func (s *Service) build(ctx context.Context, c *container, opts options) (pid in
 	}()
 	run, err := s.runtime.Create(ctx, runtime.CreateConfig{
 		Namespace: c.key.Namespace, ID: c.key.ID, Bundle: c.bundle,
-		Rootfs:  planMounts(c.mounts),
+		Rootfs: planMounts(c.mounts), Checkpoint: c.from,
 		Stdio:   childEnds(io),
 		Options: runtime.Options{NoPivotRoot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring},
 		OnExit:  func(e runtime.Exit) { c.ended(io, news{exit: &e}) },

@@ -37,7 +37,7 @@ var bounds = map[string]bound{
 	"Pids":       {limit: 4 * time.Second},
 	"Pause":      {limit: 10 * time.Second, detached: true},
 	"Resume":     {limit: 10 * time.Second, detached: true},
-	"Checkpoint": {},
+	"Checkpoint": {limit: 10 * time.Minute},
 	"Kill":       {limit: 10 * time.Second, detached: true},
 	"Exec":       {},
 	"ResizePty":  {limit: 2 * time.Second},

@@ -107,10 +107,9 @@ func TestErrorRoundTrip(t *testing.T) {
 // knows: none is Unimplemented by accident and none is Unknown.
 func TestEveryCallAnswers(t *testing.T) {
 	want := map[string]func(error) bool{
-		"Connect":    func(err error) bool { return err == nil },
-		"Shutdown":   func(err error) bool { return err == nil },
-		"Checkpoint": errdefs.IsNotImplemented,
-		"Create":     errdefs.IsInvalidArgument, // the options below
+		"Connect":  func(err error) bool { return err == nil },
+		"Shutdown": func(err error) bool { return err == nil },
+		"Create":   errdefs.IsInvalidArgument, // the options below
 	}
 	s := newTestService()
 	client, ctx := dial(t, s.Register)
