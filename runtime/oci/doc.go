@@ -9,10 +9,12 @@
 // still ask for something that this host cannot do.
 //
 // The rule is that no property of runtime-spec 1.3 is skipped silently. A
-// property that we do not apply yet gives an [UnsupportedError], one that
+// property that we do not apply gives an [UnsupportedError], one that
 // contradicts the specification an [InvalidError]; both name the property by
-// its path in the JSON text. Properties that the specification does not know,
-// and annotations, are ignored, as it demands.
+// its path in the JSON text. What only the kernel can refuse, like a memory
+// policy that it lacks, is left to it. Properties that the specification does
+// not know, and annotations other than [Annotations], are ignored, as it
+// demands.
 //
 // A spec stays valid for as long as its caller keeps it; the package holds no
 // state.
@@ -20,6 +22,6 @@
 //	spec, err := oci.Load("/run/containerd/io.containerd.runtime.v2.task/default/web")
 //	var unsupported *oci.UnsupportedError
 //	if errors.As(err, &unsupported) {
-//		fmt.Println(unsupported.Path) // linux.timeOffsets
+//		fmt.Println(unsupported.Path) // linux.intelRdt
 //	}
 package oci

@@ -4,18 +4,23 @@ package oci
 
 import "fmt"
 
-// UnsupportedError says that the spec asks for something Foundry does not
-// apply yet.
+// UnsupportedError says that the spec asks for something that Foundry does not
+// apply, at all or on this host.
 type UnsupportedError struct {
 	Path string // of the property, like linux.namespaces[3].type
 	What string // when only a value of it is unsupported: the value and its verb, like `"user" namespaces are`
+	Why  string // cause and remedy, when it is known; empty: it may come with a later version
 }
 
 func (e *UnsupportedError) Error() string {
-	if e.What == "" {
-		return e.Path + ": not supported yet"
+	text := e.Path + ": "
+	if e.What != "" {
+		text += e.What + " "
 	}
-	return fmt.Sprintf("%s: %s not supported yet", e.Path, e.What)
+	if e.Why == "" {
+		return text + "not supported yet"
+	}
+	return text + "not supported: " + e.Why
 }
 
 // InvalidError says that a property contradicts the runtime specification.

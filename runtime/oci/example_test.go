@@ -14,7 +14,7 @@ func ExampleParse() {
 		"ociVersion": "1.3.0",
 		"process": {"cwd": "/", "args": ["true"]},
 		"root": {"path": "rootfs"},
-		"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}
+		"linux": {"namespaces": [{"type": "mount"}], "intelRdt": {}}
 	}`))
 	fmt.Println(err)
 	var unsupported *oci.UnsupportedError
@@ -22,6 +22,6 @@ func ExampleParse() {
 		fmt.Println(unsupported.Path)
 	}
 	// Output:
-	// linux.namespaces[1].type: "user" namespaces are not supported yet
-	// linux.namespaces[1].type
+	// linux.intelRdt: writing to resctrl is not supported yet
+	// linux.intelRdt
 }

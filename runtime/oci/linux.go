@@ -17,11 +17,13 @@ func validateLinux(s *Spec) error {
 	if err := refuseLinux(l); err != nil {
 		return err
 	}
-	if err := validateNamespaces(l.Namespaces); err != nil {
-		return err
-	}
-	if err := validateDevices(l.Devices); err != nil {
-		return err
+	for _, err := range []error{
+		validateNamespaces(l.Namespaces), validateUsers(s), validateTimeOffsets(s), validateDevices(l.Devices),
+		validateMemoryPolicy(l.MemoryPolicy), validatePersonality(l.Personality), validateListener(l.Seccomp),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	switch l.RootfsPropagation {
 	case "", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable":
@@ -39,48 +41,10 @@ func validateLinux(s *Spec) error {
 
 func refuseLinux(l *specs.Linux) error {
 	switch {
-	case len(l.UIDMappings) > 0:
-		return unsupported("linux.uidMappings")
-	case len(l.GIDMappings) > 0:
-		return unsupported("linux.gidMappings")
 	case l.IntelRdt != nil:
-		return unsupported("linux.intelRdt")
-	case l.Personality != nil:
-		return unsupported("linux.personality")
-	case len(l.TimeOffsets) > 0:
-		return unsupported("linux.timeOffsets")
-	case l.MemoryPolicy != nil:
-		return unsupported("linux.memoryPolicy")
+		return &UnsupportedError{Path: "linux.intelRdt", What: "writing to resctrl is"}
 	case len(l.NetDevices) > 0:
-		return unsupported("linux.netDevices")
-	case l.MountLabel != "":
-		return unsupported("linux.mountLabel")
-	}
-	return nil
-}
-
-func validateNamespaces(list []specs.LinuxNamespace) error {
-	seen := make(map[specs.LinuxNamespaceType]bool, len(list))
-	for i, ns := range list {
-		at := fmt.Sprintf("linux.namespaces[%d]", i)
-		switch ns.Type {
-		case specs.PIDNamespace, specs.NetworkNamespace, specs.MountNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.CgroupNamespace:
-		case specs.UserNamespace, specs.TimeNamespace:
-			return &UnsupportedError{Path: at + ".type", What: fmt.Sprintf("%q namespaces are", ns.Type)}
-		default:
-			return invalid(at+".type", "%q is no namespace type", ns.Type)
-		}
-		if seen[ns.Type] {
-			return invalid(at+".type", "%q is given twice", ns.Type)
-		}
-		if ns.Path != "" && !path.IsAbs(ns.Path) {
-			return invalid(at+".path", "%q is not absolute", ns.Path)
-		}
-		seen[ns.Type] = true
-	}
-	if !seen[specs.MountNamespace] {
-		// Without it, every mount and the pivot would happen to the host.
-		return &UnsupportedError{Path: "linux.namespaces", What: `containers without a "mount" namespace are`}
+		return &UnsupportedError{Path: "linux.netDevices", What: "moving links, which network plugins and createRuntime hooks do, is"}
 	}
 	return nil
 }
@@ -112,6 +76,28 @@ func validateDevices(list []specs.LinuxDevice) error {
 		default:
 			return invalid(at+".type", "%q is none of c, b, u and p", d.Type)
 		}
+	}
+	return nil
+}
+
+// validateListener wants a place for what a filter hands over: without one the
+// calls it asks about would wait for ever. All else of a profile is for
+// package seccomp.
+func validateListener(p *specs.LinuxSeccomp) error {
+	if p == nil {
+		return nil
+	}
+	notify := p.DefaultAction == specs.ActNotify
+	for _, call := range p.Syscalls {
+		notify = notify || call.Action == specs.ActNotify
+	}
+	switch {
+	case p.ListenerPath == "" && p.ListenerMetadata != "":
+		return invalid("linux.seccomp.listenerMetadata", "has no meaning without linux.seccomp.listenerPath")
+	case p.ListenerPath == "" && notify:
+		return invalid("linux.seccomp.listenerPath", "missing, and %s needs it", specs.ActNotify)
+	case notify && !path.IsAbs(p.ListenerPath):
+		return invalid("linux.seccomp.listenerPath", "%q is not absolute", p.ListenerPath)
 	}
 	return nil
 }

@@ -5,17 +5,11 @@ package oci
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// refusedOptions are mount options with a meaning that we do not give them
-// yet. Options that no table knows belong to the file system; package plan
-// passes them on.
-var refusedOptions = map[string]bool{
-	"tmpcopyup": true, "idmap": true, "ridmap": true, "remount": true, "iversion": true, "noiversion": true,
-}
 
 // procFiles are the files of /proc that a mount may cover: lxcfs emulates
 // them. Anything else there could hide or fake what the kernel says.
@@ -27,7 +21,11 @@ var procFiles = map[string]bool{
 
 func validateMounts(s *Spec) error {
 	for i, m := range s.Mounts {
-		if err := validateMount(fmt.Sprintf("mounts[%d]", i), m); err != nil {
+		at := fmt.Sprintf("mounts[%d]", i)
+		if err := validateMount(at, m); err != nil {
+			return err
+		}
+		if err := validateIDMap(at, s, m); err != nil {
 			return err
 		}
 	}
@@ -38,18 +36,32 @@ func validateMount(at string, m specs.Mount) error {
 	if m.Destination == "" {
 		return invalid(at+".destination", "missing")
 	}
-	if len(m.UIDMappings) > 0 {
-		return unsupported(at + ".uidMappings")
-	}
-	if len(m.GIDMappings) > 0 {
-		return unsupported(at + ".gidMappings")
-	}
-	for i, o := range m.Options {
-		if refusedOptions[o] {
-			return &UnsupportedError{Path: fmt.Sprintf("%s.options[%d]", at, i), What: fmt.Sprintf("%q is", o)}
-		}
+	if has(m, "tmpcopyup") && (m.Type != "tmpfs" || IsBind(m)) {
+		return invalid(at+".options", `"tmpcopyup" has a meaning for a tmpfs only`)
 	}
 	return validateDestination(at, m)
+}
+
+// validateIDMap checks a mount that shows its files with other owners.
+func validateIDMap(at string, s *Spec, m specs.Mount) error {
+	if !IsIDMapped(m) {
+		return nil
+	}
+	uids, gids := len(m.UIDMappings) > 0, len(m.GIDMappings) > 0
+	switch {
+	case !IsBind(m) || has(m, "remount"):
+		return invalid(at, "only a new bind mount can be idmapped")
+	case uids && !gids:
+		return invalid(at+".gidMappings", "missing, and uidMappings go with them")
+	case gids && !uids:
+		return invalid(at+".uidMappings", "missing, and gidMappings go with them")
+	case !uids && !hasNamespace(s, specs.UserNamespace):
+		return invalid(at+".options", `an idmapped mount needs uidMappings and gidMappings, or a "user" namespace that has them`)
+	}
+	if err := CheckMappings(at+".uidMappings", m.UIDMappings); err != nil {
+		return err
+	}
+	return CheckMappings(at+".gidMappings", m.GIDMappings)
 }
 
 func validateDestination(at string, m specs.Mount) error {
@@ -59,6 +71,7 @@ func validateDestination(at string, m specs.Mount) error {
 	switch {
 	case dest == "/":
 		return invalid(at+".destination", "%q is the root directory", m.Destination)
+	case has(m, "remount"): // of what is there
 	case bind && m.Source == "":
 		return invalid(at+".source", "missing")
 	case !bind && m.Type == "":
@@ -73,16 +86,19 @@ func validateDestination(at string, m specs.Mount) error {
 	return nil
 }
 
+// IsIDMapped says whether a mount shows its files with other owners: by a map
+// of its own, or by an option, which alone means that of the container.
+func IsIDMapped(m specs.Mount) bool {
+	return len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0 || has(m, "idmap") || has(m, "ridmap")
+}
+
+func has(m specs.Mount, option string) bool { return slices.Contains(m.Options, option) }
+
 // IsBind says whether a mount is a bind mount: by its type, or by an option,
 // beside which the type means nothing.
 func IsBind(m specs.Mount) bool {
 	if m.Type == "bind" || m.Type == "rbind" {
 		return true
 	}
-	for _, o := range m.Options {
-		if o == "bind" || o == "rbind" {
-			return true
-		}
-	}
-	return false
+	return has(m, "bind") || has(m, "rbind")
 }

@@ -87,34 +87,12 @@ func TestParseRefuses(t *testing.T) {
 		`{"zos": {}}`:             "zos: not supported yet",
 		`{"freebsd": {}}`:         "freebsd: not supported yet",
 
-		`{"process": {"commandLine": "x"}}`:                           "process.commandLine: not supported yet",
-		`{"process": {"apparmorProfile": "x"}}`:                       "process.apparmorProfile: not supported yet",
-		`{"process": {"selinuxLabel": "x"}}`:                          "process.selinuxLabel: not supported yet",
-		`{"process": {"scheduler": {"policy": "SCHED_OTHER"}}}`:       "process.scheduler: not supported yet",
-		`{"process": {"ioPriority": {"class": "IOPRIO_CLASS_IDLE"}}}`: "process.ioPriority: not supported yet",
-		`{"process": {"execCPUAffinity": {"initial": "0"}}}`:          "process.execCPUAffinity: not supported yet",
+		`{"process": {"commandLine": "x"}}`:                   "process.commandLine: not supported: it is for Windows; give process.args",
+		`{"process": {"scheduler": {"policy": "SCHED_ISO"}}}`: `process.scheduler.policy: "SCHED_ISO" is not supported: Linux never had it`,
 
-		`{"hooks": {"createContainer": [{"path": "/x"}]}}`: "hooks.createContainer: not supported yet",
-		`{"hooks": {"startContainer": [{"path": "/x"}]}}`:  "hooks.startContainer: not supported yet",
-
-		`{"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}`: `linux.namespaces[1].type: "user" namespaces are not supported yet`,
-		`{"linux": {"namespaces": [{"type": "mount"}, {"type": "time"}]}}`: `linux.namespaces[1].type: "time" namespaces are not supported yet`,
-		`{"linux": {"namespaces": [{"type": "uts"}]}}`:                     `linux.namespaces: containers without a "mount" namespace are not supported yet`,
-		`{"linux": {"uidMappings": [{"size": 1}]}}`:                        "linux.uidMappings: not supported yet",
-		`{"linux": {"gidMappings": [{"size": 1}]}}`:                        "linux.gidMappings: not supported yet",
-		`{"linux": {"intelRdt": {}}}`:                                      "linux.intelRdt: not supported yet",
-		`{"linux": {"personality": {"domain": "LINUX32"}}}`:                "linux.personality: not supported yet",
-		`{"linux": {"timeOffsets": {"monotonic": {"secs": 1}}}}`:           "linux.timeOffsets: not supported yet",
-		`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}`:               "linux.memoryPolicy: not supported yet",
-		`{"linux": {"netDevices": {"eth0": {}}}}`:                          "linux.netDevices: not supported yet",
-		`{"linux": {"mountLabel": "x"}}`:                                   "linux.mountLabel: not supported yet",
-
-		`{"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["ro", "tmpcopyup"]}]}`:                `mounts[0].options[1]: "tmpcopyup" is not supported yet`,
-		`{"mounts": [{"destination": "/a", "source": "/a", "options": ["rbind", "ridmap"]}]}`:                 `mounts[0].options[1]: "ridmap" is not supported yet`,
-		`{"mounts": [{"destination": "/a", "source": "/a", "options": ["idmap"]}]}`:                           `mounts[0].options[0]: "idmap" is not supported yet`,
-		`{"mounts": [{"destination": "/a", "source": "/a", "options": ["bind"], "uidMappings": [{}]}]}`:       "mounts[0].uidMappings: not supported yet",
-		`{"mounts": [{"destination": "/a", "source": "/a", "options": ["bind"], "gidMappings": [{}]}]}`:       "mounts[0].gidMappings: not supported yet",
-		`{"mounts": [{"destination": "/a", "type": "tmpfs"}, {"destination": "/a", "options": ["remount"]}]}`: `mounts[1].options[0]: "remount" is not supported yet`,
+		`{"linux": {"namespaces": [{"type": "uts"}]}}`: `linux.namespaces: containers without a "mount" namespace are not supported: their mounts and their root would be the host's own`,
+		`{"linux": {"intelRdt": {}}}`:                  "linux.intelRdt: writing to resctrl is not supported yet",
+		`{"linux": {"netDevices": {"eth0": {}}}}`:      "linux.netDevices: moving links, which network plugins and createRuntime hooks do, is not supported yet",
 	} {
 		_, err := Parse(change(t, patch))
 		var unsupported *UnsupportedError
@@ -201,7 +179,7 @@ func TestParseProcess(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"cwd": "/"}`: "process.args: missing",
 		`{"cwd": 1}`:   "process.cwd: a JSON number where string is expected",
-		`{"cwd": "/", "args": ["a"], "scheduler": {}}`:            "process.scheduler: not supported yet",
+		`{"cwd": "/", "args": ["a"], "scheduler": {}}`:            "process.scheduler.policy: missing",
 		`{"cwd": "/", "args": ["a"], "env": ["A=b", "B=\u0000"]}`: "process.env[1]: contains a NUL character",
 	} {
 		if _, err := ParseProcess([]byte(text)); err == nil || err.Error() != want {
@@ -226,8 +204,8 @@ func TestLoad(t *testing.T) {
 	if err != nil || spec.Process.Args[0] != "true" {
 		t.Errorf("got %v, %v", spec, err)
 	}
-	write(strings.Replace(minimal, `"linux": {`, `"linux": {"mountLabel": "x",`, 1))
-	if _, err = Load(bundle); err == nil || err.Error() != "config.json: linux.mountLabel: not supported yet" {
+	write(strings.Replace(minimal, `"linux": {`, `"linux": {"intelRdt": {},`, 1))
+	if _, err = Load(bundle); err == nil || err.Error() != "config.json: linux.intelRdt: writing to resctrl is not supported yet" {
 		t.Errorf("got %v", err)
 	}
 }

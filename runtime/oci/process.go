@@ -13,8 +13,8 @@ import (
 // validateProcess serves the container's own process and those of execs.
 // process.user.username is for Windows, and ignored as runc does.
 func validateProcess(p *specs.Process) error {
-	if err := refuseProcess(p); err != nil {
-		return err
+	if p.CommandLine != "" {
+		return &UnsupportedError{Path: "process.commandLine", Why: "it is for Windows; give process.args"}
 	}
 	if len(p.Args) == 0 {
 		return invalid("process.args", "missing")
@@ -36,23 +36,12 @@ func validateProcess(p *specs.Process) error {
 	if adj := p.OOMScoreAdj; adj != nil && (*adj < -1000 || *adj > 1000) {
 		return invalid("process.oomScoreAdj", "%d is not between -1000 and 1000", *adj)
 	}
-	return validateRlimits(p.Rlimits)
-}
-
-func refuseProcess(p *specs.Process) error {
-	switch {
-	case p.CommandLine != "":
-		return unsupported("process.commandLine")
-	case p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined":
-		return unsupported("process.apparmorProfile")
-	case p.SelinuxLabel != "":
-		return unsupported("process.selinuxLabel")
-	case p.Scheduler != nil:
-		return unsupported("process.scheduler")
-	case p.IOPriority != nil:
-		return unsupported("process.ioPriority")
-	case p.ExecCPUAffinity != nil:
-		return unsupported("process.execCPUAffinity")
+	for _, err := range []error{
+		validateRlimits(p.Rlimits), validateScheduler(p.Scheduler), validateIOPriority(p.IOPriority), validateAffinity(p.ExecCPUAffinity),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

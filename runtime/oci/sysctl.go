@@ -35,10 +35,26 @@ var ipcSysctls = map[string]bool{
 	"kernel/shmall": true, "kernel/shmmax": true, "kernel/shmmni": true, "kernel/shm_rmid_forced": true,
 }
 
+// SysctlNamespace returns the kind of namespace that a sysctl, by its path
+// below /proc/sys, belongs to; empty for those that are the whole host's.
+func SysctlNamespace(p string) specs.LinuxNamespaceType {
+	switch {
+	case ipcSysctls[p] || strings.HasPrefix(p, "fs/mqueue/"):
+		return specs.IPCNamespace
+	case strings.HasPrefix(p, "net/"):
+		return specs.NetworkNamespace
+	case p == "kernel/domainname" || p == "kernel/hostname":
+		return specs.UTSNamespace
+	case strings.HasPrefix(p, "user/"):
+		return specs.UserNamespace
+	}
+	return ""
+}
+
 // validateSysctls lets through only what belongs to a namespace that the
 // container does not share with the host: /proc/sys holds both kinds, and a
-// write to the other kind changes the host. Whether a network namespace given
-// by path is the host's own cannot be seen here.
+// write to the other kind changes the host. Whether a namespace given by path
+// is the host's own cannot be seen here: package plan has it as a fact.
 func validateSysctls(s *Spec) error {
 	for _, name := range sortedKeys(s.Linux.Sysctl) {
 		at := fmt.Sprintf("linux.sysctl[%q]", name)
@@ -48,23 +64,18 @@ func validateSysctls(s *Spec) error {
 				return invalid(at, "is no name of a sysctl")
 			}
 		}
+		kind := SysctlNamespace(p)
 		switch {
-		case p == "kernel/hostname" && hasNamespace(s, specs.UTSNamespace):
-			return invalid(at, "conflicts with the property hostname")
-		case ipcSysctls[p] || strings.HasPrefix(p, "fs/mqueue/"):
-			if !hasNamespace(s, specs.IPCNamespace) {
-				return invalid(at, `needs an "ipc" namespace`)
-			}
-		case strings.HasPrefix(p, "net/"):
-			if !hasNamespace(s, specs.NetworkNamespace) {
-				return invalid(at, `needs a "network" namespace`)
-			}
-		case p == "kernel/domainname":
-			if !hasNamespace(s, specs.UTSNamespace) {
-				return invalid(at, `needs a "uts" namespace`)
-			}
-		default:
+		case kind == "" || p == "kernel/hostname" && !hasNamespace(s, kind):
 			return invalid(at, "belongs to no namespace of the container")
+		case p == "kernel/hostname":
+			return invalid(at, "conflicts with the property hostname")
+		case !hasNamespace(s, kind):
+			article := "a"
+			if kind == specs.IPCNamespace {
+				article = "an"
+			}
+			return invalid(at, "needs %s %q namespace", article, kind)
 		}
 	}
 	return nil

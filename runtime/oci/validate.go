@@ -89,18 +89,14 @@ func validateHooks(s *Spec) error {
 	if s.Hooks == nil {
 		return nil
 	}
-	if len(s.Hooks.CreateContainer) > 0 {
-		return unsupported("hooks.createContainer")
-	}
-	if len(s.Hooks.StartContainer) > 0 {
-		return unsupported("hooks.startContainer")
-	}
 	kinds := []struct {
 		name  string
 		hooks []specs.Hook
 	}{
 		{"prestart", s.Hooks.Prestart}, //nolint:staticcheck // deprecated, but containers still have them
 		{"createRuntime", s.Hooks.CreateRuntime},
+		{"createContainer", s.Hooks.CreateContainer},
+		{"startContainer", s.Hooks.StartContainer},
 		{"poststart", s.Hooks.Poststart},
 		{"poststop", s.Hooks.Poststop},
 	}
@@ -131,16 +127,4 @@ func validateNames(s *Spec) error {
 		return invalid("domainname", `needs a "uts" namespace`)
 	}
 	return nil
-}
-
-func hasNamespace(s *Spec, kind specs.LinuxNamespaceType) bool {
-	if s.Linux == nil {
-		return false
-	}
-	for _, ns := range s.Linux.Namespaces {
-		if ns.Type == kind {
-			return true
-		}
-	}
-	return false
 }

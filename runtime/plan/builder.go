@@ -19,6 +19,9 @@ type builder struct {
 	facts Facts
 	plan  Plan
 	err   error
+
+	sources  []Step // OpSource, for the mounts that are made later
+	idmapped int    // mounts still to come that must have a source
 }
 
 func (b *builder) fail(err error) {
@@ -59,9 +62,9 @@ func (b *builder) done() (*Plan, error) {
 // binaryOperand says which strings are lists or numbers, and may hold NULs.
 func binaryOperand(op Op, n int) bool {
 	switch op {
-	case OpUser, OpCaps, OpSeccomp:
+	case OpUser, OpCaps, OpSeccomp, OpScheduler, OpAffinity, OpMemPolicy:
 		return n == 0
-	case OpMount:
+	case OpMount, OpRemount:
 		return n == 3
 	case OpExec, OpExecHost:
 		return n <= 1

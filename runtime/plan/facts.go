@@ -2,8 +2,6 @@
 
 package plan
 
-import specs "github.com/opencontainers/runtime-spec/specs-go"
-
 // Mount is one mount of a Create request: where the root file system comes
 // from.
 type Mount struct {
@@ -59,27 +57,4 @@ type Facts struct {
 	Hooks                     bool // prestart or createRuntime hooks exist
 	CreateContainerHooks      bool // such hooks exist: the stage stops for them before pivot_root
 	StartContainerHooks       bool // such hooks exist: the stage stops for them after Start
-}
-
-// Helper is a hook or a logger: a program that a container needs and that is
-// not its own.
-type Helper struct {
-	Path       string   // absolute
-	Args       []string // argv; empty: Path alone
-	Env        []string
-	Dir        string // working directory; empty: "/"
-	ExtraFiles int    // descriptors 3 and up, after standard input, output and error
-
-	// Join is a CLONE_NEW* mask of the namespaces of FileTarget, the container's
-	// init, that the helper runs in; 0: the server's. With the mount namespace,
-	// Path and Dir are looked up in what is the root there: the host's until
-	// pivot_root (createContainer hooks), the container's after it
-	// (startContainer hooks).
-	Join uint64
-
-	// As is the process whose user, groups, umask, limits, capabilities,
-	// no_new_privs, filter and labels the helper gets, nil: it runs as root.
-	// Facts are those of the container then.
-	As    *specs.Process
-	Facts Facts
 }

@@ -46,6 +46,17 @@ var goldens = []golden{
 	{name: "nerdctl-cgroup-host", with: both(seccomp, hooks)},
 	{name: "nerdctl-cgroup-host-v2", spec: "nerdctl-cgroup-host", with: both(seccomp, hooks, unified)},
 	{name: "nerdctl-volumes", with: both(seccomp, hooks)},
+	{name: "nerdctl-userns", with: both(seccomp, hooks, mappedImage)},
+	{name: "nerdctl-userns-v2", spec: "nerdctl-userns", with: both(seccomp, allHooks, unified)},
+	{name: "nerdctl-userns-exec", spec: "nerdctl-userns", with: seccomp, exec: `{"cwd":"/","args":["ps"],"env":["PATH=/bin"]}`},
+	{name: "cri-userns", with: both(listener, labels)},
+	{name: "cri-userns-v2", spec: "cri-userns", with: unified},
+	{name: "cri-userns-exec", spec: "cri-userns", exec: `{"cwd":"/","args":["ps"],"env":["PATH=/bin"],"apparmorProfile":"cri-containerd.apparmor.d"}`, with: both(labels, unified)},
+	{name: "ctr-idmap"},
+	{name: "ctr-mounts"},
+	{name: "ctr-all-hooks", spec: "ctr-seccomp", with: both(seccomp, allHooks)},
+	{name: "ctr-scheduling", with: seccomp},
+	{name: "ctr-scheduling-exec", spec: "ctr-scheduling", exec: `{"cwd":"/","args":["ps"],"env":["PATH=/bin"],"noNewPrivileges":true}`},
 	{name: "ctr-exec", spec: "ctr", exec: `{"cwd":"/","args":["ps"],"env":["PATH=/bin"],"noNewPrivileges":true}`},
 	{name: "ctr-exec-v2", spec: "ctr", with: unified, exec: `{"cwd":"/","args":["ps"],"env":["PATH=/bin"],"noNewPrivileges":true}`},
 	{name: "nerdctl-exec-it", spec: "nerdctl-volumes", with: seccomp,
@@ -61,6 +72,20 @@ func seccomp(f *Facts) {
 }
 
 func hooks(f *Facts) { f.Hooks = true }
+
+func allHooks(f *Facts) { f.Hooks, f.CreateContainerHooks, f.StartContainerHooks = true, true, true }
+
+func listener(f *Facts) {
+	seccomp(f)
+	f.SeccompListener = true
+}
+
+func labels(f *Facts) { f.AppArmor = "attr/apparmor/exec" }
+
+// mappedImage has the owners of no user namespace on its files.
+func mappedImage(f *Facts) {
+	f.RootfsMounts[0].Options = append(f.RootfsMounts[0].Options, "uidmap=0:100000:65536", "gidmap=0:100000:65536")
+}
 
 func both(with ...func(*Facts)) func(*Facts) {
 	return func(f *Facts) {
@@ -148,6 +173,23 @@ func TestGoldens(t *testing.T) {
 		checkEncodable(t, p)
 		compareGolden(t, "helper", p.String())
 	})
+	t.Run("helper-start-container", func(t *testing.T) {
+		p := startContainerHook(t)
+		checkEncodable(t, p)
+		compareGolden(t, "helper-start-container", p.String())
+	})
+}
+
+// startContainerHook runs a program of the container as its user.
+func startContainerHook(t *testing.T) *Plan {
+	t.Helper()
+	spec, facts := readSpec(t, "nerdctl-userns"), hybridFacts()
+	listener(&facts)
+	labels(&facts)
+	facts.SeccompFlags = filterWaitKillable | 2
+	spec.Process.ApparmorProfile = "nerdctl-default"
+	spec.Process.User = specs.User{UID: 5, GID: 6}
+	return NewHelper(Helper{Path: "/bin/hook", Dir: "/srv", Join: cloneUser | cloneMount | clonePID | cloneNet, As: spec.Process, Facts: facts})
 }
 
 func compareGolden(t *testing.T, name, got string) {

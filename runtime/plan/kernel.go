@@ -2,6 +2,8 @@
 
 package plan
 
+import specs "github.com/opencontainers/runtime-spec/specs-go"
+
 // The kernel's numbers, by its names without the prefix they share. They are
 // here because this package must build, and be tested, anywhere.
 
@@ -79,7 +81,8 @@ func devNumbers(dev uint64) (major, minor uint64) {
 	return dev>>8&0xfff | dev>>32&^0xfff, dev&0xff | dev>>12&^0xff&0xffffffff
 }
 
-// namespaces are in the order in which a stage joins them.
+// namespaces are in the order in which a stage joins them. The user namespace
+// is not among them: when it is entered, the rights to join others are gone.
 var namespaces = []struct {
 	kind string
 	flag uint64
@@ -89,8 +92,57 @@ var namespaces = []struct {
 	{"uts", cloneUTS},
 	{"network", cloneNet},
 	{"cgroup", cloneCgroup},
+	{"time", cloneTime},
 	{"mount", cloneMount},
 }
+
+func namespaceFlag(kind specs.LinuxNamespaceType) uint64 {
+	for _, known := range namespaces {
+		if known.kind == string(kind) {
+			return known.flag
+		}
+	}
+	if kind == specs.UserNamespace {
+		return cloneUser
+	}
+	return 0
+}
+
+// Policies and SCHED_FLAG_* of sched_setattr(2).
+var schedulerPolicies = map[specs.LinuxSchedulerPolicy]uint32{
+	specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedIdle: 5, specs.SchedDeadline: 6,
+}
+
+var schedulerFlags = map[specs.LinuxSchedulerFlag]uint64{
+	specs.SchedFlagResetOnFork: 0x01, specs.SchedFlagReclaim: 0x02, specs.SchedFlagDLOverrun: 0x04, specs.SchedFlagKeepPolicy: 0x08,
+	specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20, specs.SchedFlagUtilClampMax: 0x40,
+}
+
+// schedAttrSize is that of struct sched_attr since Linux 5.3, with the
+// utilisation clamps, for which the specification has flags and no values.
+const schedAttrSize = 56
+
+// IOPRIO_CLASS_*, above the 13 bits of the level.
+var ioClasses = map[specs.IOPriorityClass]uint64{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
+
+const ioClassShift = 13
+
+// PER_* of personality(2).
+var personalities = map[specs.LinuxPersonalityDomain]uint64{specs.PerLinux: 0, specs.PerLinux32: 8}
+
+// MPOL_* of set_mempolicy(2).
+var memoryModes = map[specs.MemoryPolicyModeType]uint64{
+	specs.MpolDefault: 0, specs.MpolPreferred: 1, specs.MpolBind: 2, specs.MpolInterleave: 3, specs.MpolLocal: 4,
+	specs.MpolPreferredMany: 5, specs.MpolWeightedInterleave: 6,
+}
+
+var memoryFlags = map[specs.MemoryPolicyFlagType]uint64{
+	specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13,
+}
+
+// filterWaitKillable is SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, for filters
+// with a listener only.
+const filterWaitKillable = 1 << 5
 
 // rlimitNumbers are RLIMIT_*, as on all our architectures.
 var rlimitNumbers = map[string]uint64{

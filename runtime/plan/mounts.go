@@ -5,7 +5,6 @@ package plan
 import (
 	"fmt"
 	"path"
-	"strings"
 
 	"foundry/runtime/oci"
 
@@ -39,20 +38,25 @@ func (b *builder) pivot() {
 
 // mounts makes the spec's mounts in their order.
 func (b *builder) mounts() {
+	for _, m := range b.spec.Mounts {
+		if oci.IsIDMapped(m) {
+			b.idmapped++
+		}
+	}
 	for i, m := range b.spec.Mounts {
 		at := fmt.Sprintf("mounts[%d]", i)
 		o := parseOptions(m.Options)
-		dest := inRoot(m.Destination)
 		switch {
+		case o.remount:
+			b.remount(i, m, o)
 		case oci.IsBind(m):
 			o.rec = o.rec || m.Type == "rbind"
-			b.bind(at, Step{S: [4]string{1: b.hostPath(m.Source), 2: dest}}, o)
+			b.bind(bindMount{
+				at: at, source: b.hostPath(m.Source), dest: inRoot(m.Destination), options: o,
+				idmapped: oci.IsIDMapped(m), uids: m.UIDMappings, gids: m.GIDMappings,
+			})
 		case m.Type == "cgroup":
 			b.cgroup(at, m, o)
-		case dest == "/dev" && o.plain.set&attrRdonly != 0:
-			// It has to be written to until the nodes are there, and no step
-			// changes a mount that exists.
-			b.fail(&oci.UnsupportedError{Path: at + ".options", What: `"ro" on /dev is`})
 		default:
 			b.mount(at, m, o)
 		}
@@ -71,49 +75,33 @@ func (b *builder) hostPath(p string) string {
 	return path.Join(b.facts.Bundle, p)
 }
 
-// mount makes a mount of a new file system.
+// mount makes a mount of a new file system. /dev is writable until protect:
+// its nodes are still to be made.
 func (b *builder) mount(at string, m specs.Mount, o mountOptions) {
+	dest := inRoot(m.Destination)
+	set := o.attrs()
+	if dest == "/dev" {
+		set &^= attrRdonly
+	}
 	data := append(append([]string{}, o.data...), o.super...)
-	set := o.plain.set&^o.tree.clear | o.tree.set
 	if set&attrRdonly != 0 && m.Type != "tmpfs" {
 		// As mount(2) does it: the superblock too. Not tmpfs: then nothing
 		// could be mounted inside of it any more.
 		data = append(data, "ro")
 	}
-	b.add(Step{
-		Op: OpMount, A: set, C: o.propagate,
-		S: [4]string{m.Type, m.Source, inRoot(m.Destination), b.list(at+".options", data)},
-	})
-}
-
-// bind completes a step that has its source and destination.
-//
-// An option that adds an attribute replaces all that the source's mount has,
-// other than its access time: mount --bind -o does so, and runc. Options that
-// only take away (rw, exec) take away just that.
-func (b *builder) bind(at string, s Step, o mountOptions) {
-	if len(o.data) > 0 {
-		b.fail(invalid(at+".options", "%q has no meaning for a bind mount", o.data[0]))
-		return
+	if o.iversion && m.Type == "ext4" {
+		// What kernels before 6.1 call it; for others it is on, or there is
+		// no such thing.
+		data = append(data, "i_version")
 	}
-	plain := o.plain
-	if plain.asked {
-		plain.clear |= attrFlags &^ plain.set
+	data = append(data, b.mountLabel(m.Type)...)
+	s := Step{Op: OpMount, A: set, C: o.propagate, S: [4]string{m.Type, m.Source, dest, b.list(at+".options", data)}}
+	if o.loop {
+		s.Flags |= FlagLoop
+		s.S[1] = b.hostPath(m.Source)
 	}
-	s.Op, s.C = OpBind, o.propagate
-	switch {
-	case o.tree == (attrs{}) || !o.rec:
-		s.A = plain.set&^o.tree.clear | o.tree.set
-		s.B = plain.clear&^(o.tree.set&attrFlags) | o.tree.clear
-	case o.plain.set&^o.tree.set == 0 && o.plain.clear&^o.tree.clear == 0:
-		s.Flags |= FlagAttrRec
-		s.A, s.B = o.tree.set, o.tree.clear
-	default:
-		b.fail(&oci.UnsupportedError{Path: at + ".options", What: "recursive and other attributes beside each other are"})
-		return
-	}
-	if o.rec {
-		s.Flags |= FlagRec
+	if o.copyUp {
+		s.Flags |= FlagCopyUp
 	}
 	b.add(s)
 }
@@ -121,6 +109,9 @@ func (b *builder) bind(at string, s Step, o mountOptions) {
 // protect makes read-only and hides what the spec names. It comes last: no
 // step after it makes a file.
 func (b *builder) protect() {
+	if b.readonlyDev() {
+		b.add(Step{Op: OpRemount, A: attrRdonly, S: [4]string{2: "/dev"}})
+	}
 	if b.spec.Root.Readonly {
 		b.add(Step{Op: OpRootReadonly})
 	}
@@ -132,61 +123,25 @@ func (b *builder) protect() {
 	}
 }
 
+// readonlyDev says whether the file system on /dev, which was mounted writable
+// for its nodes, shall not stay so.
+func (b *builder) readonlyDev() bool {
+	if _, own := madeAt(b.spec.Mounts, "/dev"); !own {
+		return false
+	}
+	readonly := false
+	for _, m := range b.spec.Mounts {
+		if inRoot(m.Destination) == "/dev" {
+			readonly = parseOptions(m.Options).readonly()
+		}
+	}
+	return readonly
+}
+
 // makeCwd makes the working directory while the root may be written to. The
 // process enters it again later: a mask may cover it by then.
 func (b *builder) makeCwd(cwd string) {
 	if path.Clean(cwd) != "/" {
 		b.add(Step{Op: OpChdir, Flags: FlagMkdir, S: [4]string{cwd}})
 	}
-}
-
-// cgroup shows the container its own groups.
-func (b *builder) cgroup(at string, m specs.Mount, o mountOptions) {
-	if b.facts.Unified {
-		m.Type = "cgroup2"
-		b.mount(at, m, o)
-		return
-	}
-	const attr = attrNosuid | attrNodev | attrNoexec
-	dest := inRoot(m.Destination)
-	b.add(Step{Op: OpMount, A: attr, C: o.propagate, S: [4]string{"tmpfs", "tmpfs", dest, "mode=755"}})
-	_, private := b.namespace("cgroup")
-	for _, c := range b.facts.Cgroups {
-		target := path.Join(dest, c.Name)
-		if !private {
-			o := o
-			o.rec, o.data = true, nil
-			b.bind(at, Step{S: [4]string{1: path.Join(c.Mountpoint, c.Path), 2: target}}, o)
-			continue
-		}
-		b.add(Step{
-			Op: OpMount, A: attr | o.plain.set&attrRdonly, C: o.propagate,
-			S: [4]string{"cgroup", cgroupSource(c), target, b.list(at, c.options())},
-		})
-	}
-	for _, c := range b.facts.Cgroups {
-		for _, name := range strings.Split(c.Name, ",") {
-			if name != c.Name {
-				b.add(Step{Op: OpSymlink, S: [4]string{c.Name, "", path.Join(dest, name)}})
-			}
-		}
-	}
-}
-
-// options are what tells the kernel which existing hierarchy is meant.
-func (c CgroupFact) options() []string {
-	switch {
-	case len(c.Controllers) > 0:
-		return c.Controllers
-	case c.Name == "systemd":
-		return []string{"name=systemd"}
-	}
-	return strings.Split(c.Name, ",")
-}
-
-func cgroupSource(c CgroupFact) string {
-	if c.Name == "systemd" {
-		return "systemd"
-	}
-	return "cgroup"
 }

@@ -12,6 +12,12 @@ type mountOptions struct {
 	propagate uint64   // MS_* for C of a step, 0: inherited
 	super     []string // flags of the superblock, by the names that fsconfig takes
 	data      []string // what is left for the file system
+
+	remount  bool // change what is there
+	copyUp   bool // of a tmpfs: fill it with what the directory held
+	loop     bool // the source is a file with a file system in it
+	idmapRec bool // the mount's maps hold for all below it
+	iversion bool
 }
 
 // attrs is a change of mount attributes, for mount_setattr.
@@ -69,15 +75,13 @@ func parseOptions(list []string) mountOptions {
 	return o
 }
 
+// attrs are those of a mount with nothing below it.
+func (o mountOptions) attrs() uint64 { return o.plain.set&^o.tree.clear | o.tree.set }
+
+func (o mountOptions) readonly() bool { return o.attrs()&attrRdonly != 0 }
+
 func (o *mountOptions) apply(word string) {
-	switch word {
-	case "", "defaults", "silent", "loud":
-		return
-	case "bind":
-		o.bind = true
-		return
-	case "rbind":
-		o.bind, o.rec = true, true
+	if o.applyKind(word) {
 		return
 	}
 	if mode, found := propagationOptions[word]; found {
@@ -95,6 +99,31 @@ func (o *mountOptions) apply(word string) {
 		return
 	}
 	o.data = append(o.data, splitData(word)...)
+}
+
+// applyKind takes the words that say what kind of mount it is, and those that
+// are for mount(8) and its like alone.
+func (o *mountOptions) applyKind(word string) bool {
+	switch word {
+	case "bind":
+		o.bind = true
+	case "rbind":
+		o.bind, o.rec = true, true
+	case "remount":
+		o.remount = true
+	case "tmpcopyup":
+		o.copyUp = true
+	case "loop":
+		o.loop = true
+	case "ridmap":
+		o.idmapRec = true
+	case "iversion", "noiversion":
+		o.iversion = word == "iversion"
+	case "", "defaults", "silent", "loud", "idmap", "auto", "noauto", "nofail", "nouser", "_netdev":
+	default:
+		return strings.HasPrefix(word, "X-") || strings.HasPrefix(word, "x-") || strings.HasPrefix(word, "comment=")
+	}
+	return true
 }
 
 func (o *mountOptions) setSuper(s option) {

@@ -4,7 +4,8 @@ package plan
 
 import (
 	"errors"
-	"strings"
+
+	"foundry/runtime/oci"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -16,17 +17,26 @@ func New(spec *specs.Spec, f Facts) (*Plan, error) {
 	if spec.Process == nil || spec.Linux == nil || spec.Root == nil {
 		return nil, errors.New("make plan: the spec has no process, linux or root object")
 	}
+	mounts := b.later(func() {
+		b.mountTargets()
+		b.mounts()
+	})
 	b.joinCgroups()
-	b.enterNamespaces()
-	b.oomScore(spec.Process)
-	b.session(spec.Process)
-	b.nameHost()
+	if b.hasUserNamespace() {
+		b.oomScore(spec.Process) // a lower one takes the host's rights
+		b.enterUserNamespace()
+		b.session(spec.Process)
+		b.nameHost()
+	} else {
+		b.enterNamespaces()
+		b.oomScore(spec.Process)
+		b.session(spec.Process)
+		b.nameHost()
+		b.hostSide()
+	}
 
-	b.propagate()
-	b.mountRootfs()
 	b.add(Step{Op: OpRoot, S: [4]string{2: f.Rootfs}})
-	b.mountTargets()
-	b.mounts()
+	b.plan.Steps = append(b.plan.Steps, mounts...)
 	b.devices()
 	b.hooks()
 	b.sysctls()
@@ -42,15 +52,24 @@ func New(spec *specs.Spec, f Facts) (*Plan, error) {
 // NewExec returns the plan of a further process p in a running container of
 // this spec. It joins every namespace that the spec names, whether the
 // container made or joined it, through the init's pidfd (FileTarget). What p
-// leaves out (capabilities, resource limits, oom score, umask) is as for the
-// init; no_new_privs is as p says, and the filter is that of Facts.
+// leaves out (capabilities, resource limits, scheduler, labels and the like) is
+// as for the init; no_new_privs is as p says, and the filter is that of Facts.
 func NewExec(spec *specs.Spec, p *specs.Process, f Facts) (*Plan, error) {
 	b := &builder{spec: spec, facts: f}
 	if spec.Process == nil || spec.Linux == nil || p == nil {
 		return nil, errors.New("make plan: the spec has no process or linux object")
 	}
+	if err := oci.CheckUser(spec.Linux, p.User); err != nil {
+		return nil, err
+	}
 	p = inherit(p, spec.Process)
+	cpus := p.ExecCPUAffinity
+	if cpus == nil {
+		cpus = &specs.CPUAffinity{}
+	}
+	b.affinity("initial", cpus.Initial)
 	b.joinCgroups()
+	b.affinity("final", cpus.Final)
 	b.oomScore(p)
 	b.joinTarget()
 	b.session(p)
@@ -74,41 +93,30 @@ func inherit(p, init *specs.Process) *specs.Process {
 	if out.User.Umask == nil {
 		out.User.Umask = init.User.Umask
 	}
+	if out.ApparmorProfile == "" {
+		out.ApparmorProfile = init.ApparmorProfile
+	}
+	if out.SelinuxLabel == "" {
+		out.SelinuxLabel = init.SelinuxLabel
+	}
+	if out.Scheduler == nil {
+		out.Scheduler = init.Scheduler
+	}
+	if out.IOPriority == nil {
+		out.IOPriority = init.IOPriority
+	}
+	if out.ExecCPUAffinity == nil {
+		out.ExecCPUAffinity = init.ExecCPUAffinity
+	}
 	return &out
 }
 
-// NewHelper returns the plan of a hook or logger. Its argument strings end at
-// their first NUL, as execve would read them.
-func NewHelper(h Helper) *Plan {
-	b := &builder{}
-	b.add(Step{Op: OpSetsid})
-	b.stdio()
-	for i := range h.ExtraFiles {
-		b.addFile(File{Kind: FileExtra, N: i}, Step{Op: OpDup, A: uint64(3 + i)})
-	}
-	b.add(Step{Op: OpUmask, A: defaultUmask})
-	dir := h.Dir
-	if dir == "" {
-		dir = "/"
-	}
-	b.add(Step{Op: OpChdir, S: [4]string{cString(dir)}})
-	args := h.Args
-	if len(args) == 0 {
-		args = []string{h.Path}
-	}
-	b.add(Step{Op: OpExecHost, S: [4]string{cStrings(args), cStrings(h.Env), cString(h.Path)}})
-	return &b.plan
-}
-
-func cString(s string) string {
-	s, _, _ = strings.Cut(s, "\x00")
-	return s
-}
-
-func cStrings(list []string) string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = cString(s)
-	}
-	return strings.Join(out, "\x00")
+// later returns the steps that make adds, for a place further on.
+func (b *builder) later(make func()) []Step {
+	before := b.plan.Steps
+	b.plan.Steps = nil
+	make()
+	steps := b.plan.Steps
+	b.plan.Steps = before
+	return steps
 }

@@ -6,14 +6,13 @@ import (
 	"strconv"
 	"strings"
 
+	"foundry/runtime/oci"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // defaultUmask is runc's.
 const defaultUmask = 0o022
-
-// initAnnotation asks for pid 1 to stay as a reaper above the program.
-const initAnnotation = "foundry.init"
 
 type processKind bool
 
@@ -87,7 +86,10 @@ func clamp16(n uint) uint16 {
 // User and capabilities come before ready, so that Create fails when they
 // cannot be had, except where a filter needs CAP_SYS_ADMIN to be installed.
 // The filter comes after ready in any case: it need not allow what the stage
-// does to wait.
+// does to wait. Scheduling takes capabilities that the process may not keep.
+// A label holds for the next exec and nothing before it, and the lookup closes
+// what its file is found by: so it comes right before the lookup, and Create
+// fails when the host does not know it.
 func (b *builder) process(p *specs.Process, kind processKind) {
 	umask := uint64(defaultUmask)
 	if p.User.Umask != nil {
@@ -96,30 +98,45 @@ func (b *builder) process(p *specs.Process, kind processKind) {
 	b.add(Step{Op: OpUmask, A: umask})
 	b.add(Step{Op: OpChdir, S: [4]string{p.Cwd}})
 
-	filter := b.facts.Seccomp != nil
-	privileged := filter && !p.NoNewPrivileges
+	privileged := b.facts.Seccomp != nil && !p.NoNewPrivileges
 	wait := kind == initProcess || p.Terminal
 	if privileged {
+		b.label(p)
 		b.lookup(p)
 		b.rlimits(p.Rlimits)
+		b.scheduling(p)
 	} else {
 		b.rlimits(p.Rlimits)
+		b.scheduling(p)
 		if p.NoNewPrivileges {
 			b.add(Step{Op: OpNoNewPrivs})
 		}
 		b.credentials(p)
+		b.label(p)
 		b.lookup(p)
 	}
 	if wait {
 		b.add(Step{Op: OpReady})
 	}
-	if filter {
-		b.add(Step{Op: OpSeccomp, A: b.facts.SeccompFlags, S: [4]string{string(b.facts.Seccomp)}})
+	if kind == initProcess && b.facts.StartContainerHooks {
+		b.add(Step{Op: OpHooks, A: HookStartContainer})
 	}
+	b.filter()
 	if privileged {
 		b.credentials(p)
 	}
 	b.exec(p, kind)
+}
+
+func (b *builder) filter() {
+	if b.facts.Seccomp == nil {
+		return
+	}
+	s := Step{Op: OpSeccomp, A: b.facts.SeccompFlags, S: [4]string{string(b.facts.Seccomp)}}
+	if b.facts.SeccompListener {
+		s.Flags = FlagListener
+	}
+	b.add(s)
 }
 
 // lookup happens as the container's user where it can: a program that the user
@@ -138,7 +155,7 @@ func (b *builder) lookup(p *specs.Process) {
 
 func (b *builder) exec(p *specs.Process, kind processKind) {
 	s := Step{Op: OpExec, S: [4]string{b.list("process.args", p.Args), b.list("process.env", environment(p))}}
-	if kind == initProcess && b.spec.Annotations[initAnnotation] == "true" {
+	if kind == initProcess && b.spec.Annotations[oci.InitAnnotation] == "true" {
 		s.Flags = FlagInit
 	}
 	b.add(s)

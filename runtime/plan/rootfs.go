@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"foundry/runtime/oci"
@@ -47,7 +48,7 @@ func (b *builder) mountRootfs() {
 			return
 		}
 		if inRoot(m.Target) == "/" {
-			b.mountHost(m)
+			b.mountHost(at, m)
 		}
 	}
 }
@@ -60,11 +61,26 @@ func (b *builder) mountTargets() {
 			continue
 		}
 		at := fmt.Sprintf("rootfs[%d]", i)
-		o := parseOptions(withoutInternal(m.Options))
+		maps, options, err := hostMaps(at, withoutInternal(m.Options))
+		if err != nil {
+			b.fail(err)
+			return
+		}
+		o := parseOptions(options)
 		sm := specs.Mount{Destination: m.Target, Type: m.Type, Source: m.Source, Options: m.Options}
-		if oci.IsBind(sm) {
-			b.bind(at, Step{S: [4]string{1: b.hostPath(m.Source), 2: inRoot(m.Target)}}, o)
-		} else {
+		switch bind := oci.IsBind(sm); {
+		case bind:
+			o.idmapRec = true
+			if maps.uids != nil {
+				b.idmapped++
+			}
+			b.bind(bindMount{
+				at: at, source: b.hostPath(m.Source), dest: inRoot(m.Target), options: o,
+				idmapped: maps.uids != nil, uids: maps.uids, gids: maps.gids,
+			})
+		case maps.uids != nil:
+			b.fail(&oci.UnsupportedError{Path: at + ".options", What: `"uidmap" below the root, on what is no bind mount, is`})
+		default:
 			b.mount(at, sm, o)
 		}
 	}
@@ -74,16 +90,17 @@ func (b *builder) mountTargets() {
 // helpers that we do not have.
 func refuseRootfsMount(at string, m Mount) error {
 	if strings.HasPrefix(m.Type, "fuse.") || strings.HasPrefix(m.Type, "fuse3.") {
-		return &oci.UnsupportedError{Path: at + ".type", What: fmt.Sprintf("%q is", m.Type)}
+		return &oci.UnsupportedError{
+			Path: at + ".type", What: fmt.Sprintf("%q is", m.Type),
+			Why: "it takes a program of the host to mount it",
+		}
 	}
 	if m.Type == "" && !oci.IsBind(specs.Mount{Options: m.Options}) {
 		return invalid(at+".type", "missing")
 	}
 	for i, o := range m.Options {
-		name, _, _ := strings.Cut(o, "=")
-		switch name {
-		case "loop", "uidmap", "gidmap", "remount":
-			return &oci.UnsupportedError{Path: fmt.Sprintf("%s.options[%d]", at, i), What: fmt.Sprintf("%q is", name)}
+		if o == "remount" {
+			return &oci.UnsupportedError{Path: fmt.Sprintf("%s.options[%d]", at, i), What: fmt.Sprintf("%q is", o)}
 		}
 	}
 	return nil
@@ -103,11 +120,19 @@ func withoutInternal(options []string) []string {
 // mountHost mounts with mount(2). The stage knows its two peculiarities: a bind
 // takes other flags in a second call, and lower directories that are too many
 // for one page of data are named from the directory that they share.
-func (b *builder) mountHost(m Mount) {
+func (b *builder) mountHost(at string, m Mount) {
+	maps, options, err := hostMaps(at, withoutInternal(m.Options))
+	if err != nil {
+		b.fail(err)
+		return
+	}
 	var flags uint64
+	var step uint16
 	var data []string
-	for _, o := range withoutInternal(m.Options) {
+	for _, o := range options {
 		switch known, found := hostOptions[o]; {
+		case o == "loop":
+			step = FlagLoop
 		case !found && o != "":
 			data = append(data, o)
 		case known.clear:
@@ -116,13 +141,17 @@ func (b *builder) mountHost(m Mount) {
 			flags |= known.flag
 		}
 	}
+	if step == FlagLoop {
+		data = slices.DeleteFunc(data, func(o string) bool { return o == "direct-io" }) // how the device reads, a hint
+	}
 	rec := flags & msRec
 	propagation := flags & msPropagation
 	flags &^= msPropagation
 	if flags&msBind == 0 {
 		flags &^= msRec
 	}
-	b.add(Step{Op: OpMountHost, A: flags, S: [4]string{m.Type, m.Source, b.facts.Rootfs, strings.Join(data, ",")}})
+	mount := Step{Op: OpMountHost, Flags: step, A: flags, S: [4]string{m.Type, m.Source, b.facts.Rootfs, strings.Join(data, ",")}}
+	b.mountMapped(m.Type, maps, mount)
 	if propagation != 0 {
 		b.add(Step{Op: OpMountHost, A: propagation | rec, S: [4]string{2: b.facts.Rootfs}})
 	}

@@ -23,6 +23,10 @@ var opNames = [OpCount]string{
 	OpLabel: "label",
 }
 
+var hookNames = map[uint64]string{
+	HookCreateRuntime: "create-runtime", HookCreateContainer: "create-container", HookStartContainer: "start-container",
+}
+
 func (o Op) String() string {
 	if int(o) < len(opNames) && opNames[o] != "" {
 		return opNames[o]
@@ -108,7 +112,11 @@ func (s *Step) operands() []string {
 	case OpSysctl:
 		return []string{s.S[0], "=", quote(s.S[1])}
 	case OpHooks:
-		return []string{map[uint64]string{HookCreateRuntime: "create-runtime"}[s.A]}
+		return []string{hookNames[s.A]}
+	case OpMapUsers, OpTime, OpSource, OpIdmapHost, OpUnmountHost:
+		return s.hostOperands()
+	case OpScheduler, OpIOPriority, OpPersonality, OpAffinity, OpMemPolicy, OpLabel:
+		return s.schedulingOperands()
 	case OpRlimit, OpUmask, OpUser, OpBound, OpCaps, OpSeccomp:
 		return s.attributeOperands()
 	case OpChdir, OpLookup, OpExec, OpExecHost:
@@ -118,21 +126,26 @@ func (s *Step) operands() []string {
 }
 
 func (s *Step) mountOperands() []string {
+	loop := flagWord(s.Flags, FlagLoop, "(through a loop device)")
 	switch s.Op {
 	case OpPropagate, OpRootPropagate:
 		return []string{words(s.A, msWords)}
 	case OpMountHost:
-		return []string{quote(s.S[0]), quote(s.S[1]), "on", quote(s.S[2]), words(s.A, msWords), data(s.S[3])}
+		return []string{quote(s.S[0]), quote(s.S[1]), "on", quote(s.S[2]), words(s.A, msWords), data(s.S[3]), loop}
 	case OpRoot:
 		return []string{quote(s.S[2])}
 	case OpMount:
 		return []string{
 			quote(s.S[0]), quote(s.S[1]), "on", quote(s.S[2]), words(s.A, attrWords), atime(s.A), data(strings.ReplaceAll(s.S[3], "\x00", ",")),
-			also("propagation", words(s.C, msWords)),
+			also("propagation", words(s.C, msWords)), flagWord(s.Flags, FlagCopyUp, "(with what was there)"), loop,
 		}
 	case OpBind:
+		from := quote(s.S[1])
+		if s.Flags&FlagSource != 0 {
+			from = fmt.Sprintf("source[%d]", s.FD)
+		}
 		return []string{
-			quote(s.S[1]), "on", quote(s.S[2]), flagWord(s.Flags, FlagRec, "rec"), words(s.A, attrWords), bindAtime(s.A, s.B),
+			from, "on", quote(s.S[2]), flagWord(s.Flags, FlagRec, "rec"), words(s.A, attrWords), bindAtime(s.A, s.B),
 			also("clear", words(s.B, attrWords)), flagWord(s.Flags, FlagAttrRec, "(recursively)"), also("propagation", words(s.C, msWords)),
 		}
 	case OpMknod:
@@ -145,6 +158,11 @@ func (s *Step) mountOperands() []string {
 		}
 	case OpMask, OpReadonly:
 		return []string{quote(s.S[2])}
+	case OpRemount:
+		return []string{
+			quote(s.S[2]), words(s.A, attrWords), bindAtime(s.A, s.B), also("clear", words(s.B, attrWords)),
+			data(strings.ReplaceAll(s.S[3], "\x00", ",")), flagWord(s.Flags, FlagAttrRec, "(recursively)"), also("propagation", words(s.C, msWords)),
+		}
 	case OpMkdir:
 		return []string{quote(s.S[2]), fmt.Sprintf("%#o", s.A)}
 	}
@@ -191,7 +209,7 @@ func (s *Step) attributeOperands() []string {
 		}
 		return []string{held, "inheritable=" + capWords(s.C), "ambient=" + capWords(ambient)}
 	case OpSeccomp:
-		return []string{fmt.Sprintf("%d instructions", len(s.S[0])/8), also("flags", hexOrNone(s.A))}
+		return []string{fmt.Sprintf("%d instructions", len(s.S[0])/8), also("flags", hexOrNone(s.A)), flagWord(s.Flags, FlagListener, "(with a listener)")}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -81,7 +82,65 @@ func cases() map[string][]oci.SpecOpts {
 			s.Linux.RootfsPropagation = "rslave"
 			return nil
 		}, reaper, oomScore(-500)),
+		"nerdctl-userns": nerdctl(nil, oci.WithUserNamespace(mapped, mapped), oci.WithMounts([]specs.Mount{
+			{Type: "bind", Source: "/srv/a", Destination: "/a", Options: []string{"rbind", "rprivate", "idmap"}, UIDMappings: mapped, GIDMappings: mapped},
+			{Type: "bind", Source: "/srv/b", Destination: "/b", Options: []string{"rbind", "nosuid", "rro"}},
+		}), timeOffsets),
+		"cri-userns":     criUsers(),
+		"ctr-idmap":      ctr(oci.WithMounts([]specs.Mount{{Type: "bind", Source: "/srv/a", Destination: "/a", Options: []string{"rbind", "ridmap"}, UIDMappings: mapped, GIDMappings: mapped}})),
+		"ctr-scheduling": ctr(scheduling),
+		"ctr-mounts": ctr(oci.WithMounts([]specs.Mount{
+			{Type: "tmpfs", Source: "tmpfs", Destination: "/etc", Options: []string{"tmpcopyup", "mode=755"}},
+			{Type: "erofs", Source: "/srv/x.erofs", Destination: "/x", Options: []string{"ro", "loop", "X-mount.mkdir"}},
+			{Destination: "/x", Options: []string{"remount", "ro", "nosuid", "nodev"}},
+		}), readonlyDev),
 	}
+}
+
+var mapped = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+
+// criUsers is a container of a pod with hostUsers: false: it joins what the
+// pod's sandbox has, says its maps again, and has idmapped volumes.
+func criUsers() []oci.SpecOpts {
+	opts := []oci.SpecOpts{oci.WithUserNamespace(mapped, mapped)}
+	for kind, name := range map[specs.LinuxNamespaceType]string{
+		specs.UserNamespace: "user", specs.NetworkNamespace: "net", specs.IPCNamespace: "ipc", specs.UTSNamespace: "uts", specs.PIDNamespace: "pid",
+	} {
+		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: kind, Path: "/proc/42/ns/" + name}))
+	}
+	return ctr(append(opts, oci.WithMounts([]specs.Mount{
+		{Type: "bind", Source: "/var/lib/kubelet/pods/1/etc-hosts", Destination: "/etc/hosts", Options: []string{"rbind", "rprivate", "rw"}},
+		{Type: "bind", Source: "/var/lib/kubelet/pods/1/volumes/v", Destination: "/v", Options: []string{"rbind", "rprivate", "ridmap"}, UIDMappings: mapped, GIDMappings: mapped},
+		{Type: "bind", Source: "/var/lib/kubelet/pods/1/volumes/w", Destination: "/w", Options: []string{"rbind", "idmap"}},
+		{Type: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
+	}), func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.CgroupNamespace })
+		return nil
+	})...)
+}
+
+func readonlyDev(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	for i := range s.Mounts {
+		if s.Mounts[i].Destination == "/dev" {
+			s.Mounts[i].Options = append(s.Mounts[i].Options, "ro")
+		}
+	}
+	return nil
+}
+
+func timeOffsets(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
+	s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"monotonic": {Secs: -5}, "boottime": {Secs: 86400, Nanosecs: 1}}
+	return nil
+}
+
+func scheduling(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedBatch, Nice: 7, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}}
+	s.Process.IOPriority = &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_BE, Priority: 6}
+	s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0", Final: "0-1"}
+	s.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux32}
+	s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolInterleave, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFStaticNodes}}
+	return nil
 }
 
 // ctr is what "ctr run" makes of an image that sets nothing but PATH.
