@@ -136,8 +136,7 @@ func TestTimeNamespace(t *testing.T) {
 	insertAfter(p, plan.OpUnshare, offsets)
 	check(w.output(p, nil))
 
-	w.skipWithoutIdmap(t.TempDir())
-	u := newUserns(t, script)
+	u := w.userns(script)
 	u.fresh |= unix.CLONE_NEWTIME
 	p = u.plan()
 	for i := range p.Steps {
@@ -220,8 +219,7 @@ func TestUserNamespaceErrors(t *testing.T) {
 // TestUserWithoutRoot: a user namespace that has no number 0.
 func TestUserWithoutRoot(t *testing.T) {
 	w := newWorld(t, 16)
-	w.skipWithoutIdmap(t.TempDir())
-	u := newUserns(t, "id -u; id -g; id -G")
+	u := w.userns("id -u; id -g; id -G")
 	u.enter[0].S = [4]string{"5 100005 10", "7 100007 10"}
 	p := u.plan()
 	steps := p.Steps[:0]
