@@ -61,7 +61,11 @@ func (r *Runtime) Create(ctx context.Context, cfg CreateConfig) (*Container, err
 	if err := r.reserve(c); err != nil {
 		return nil, fmt.Errorf("create %q: %w", cfg.ID, err)
 	}
-	if err := c.create(ctx, cfg); err != nil {
+	err := c.create(ctx, cfg)
+	if err == nil {
+		err = c.group.Settled()
+	}
+	if err != nil {
 		err = errors.Join(explain(err), c.abandon(ctx))
 		r.release(c)
 		return nil, fmt.Errorf("create %q: %w", cfg.ID, err)
@@ -152,7 +156,7 @@ func (c *Container) makeCgroup() error {
 	if c.spec.Linux != nil {
 		resources = c.spec.Linux.Resources
 	}
-	group, err := cgroup.Create(cgroup.Config{Info: c.rt.host.cgroups, Path: where, Resources: resources})
+	group, err := cgroup.Create(cgroup.Config{Info: c.rt.host.cgroups, Path: where, Resources: resources, Hold: c.hold})
 	if err != nil {
 		return err
 	}
@@ -162,10 +166,11 @@ func (c *Container) makeCgroup() error {
 	return errors.Join(c.delegate(), c.watchOOM())
 }
 
-// cgroupPath is where the container's cgroup is, below each hierarchy's mount.
+// cgroupPath is where the container's cgroup is, below each hierarchy's mount
+// or, as slice:prefix:name, with systemd.
 func cgroupPath(spec *specs.Spec, n name) string {
 	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
-		return path.Join("/", spec.Linux.CgroupsPath)
+		return spec.Linux.CgroupsPath
 	}
 	return path.Join("/foundry", n.namespace, n.id)
 }

@@ -142,7 +142,7 @@ func (w *wreck) openGroup() (*cgroup.Group, error) {
 // the end, for what those who were on their way into it have started there.
 func (w *wreck) kill(ctx context.Context) error {
 	if !w.record.Spawned {
-		return nil
+		return w.killSlots(ctx) // the holder of a scope: see Container.hold
 	}
 	errs := []error{w.killGroup(ctx)}
 	if w.record.Pid != 0 && w.record.Start != 0 {

@@ -129,8 +129,14 @@ func (g *Group) update(r *specs.LinuxResources) error {
 	if err := g.checkMemory(r.Memory); err != nil {
 		return err
 	}
+	if g.unit != (unit{}) {
+		list = g.wholeQuota(list)
+	}
 	old := g.inForce(list)
 	done, err := g.apply(list)
+	if err == nil && g.unit != (unit{}) {
+		err = g.tellSystemd(list, r.Devices, rules)
+	}
 	if err == nil && len(r.Devices) > 0 {
 		err = g.filter(rules)
 	}

@@ -57,7 +57,10 @@ func (g *Group) build(c Config, own bool) error {
 			return err
 		}
 	}
-	m := maker{g: g, limits: limits, own: own}
+	m := maker{g: g, limits: limits, shared: own, filter: !own}
+	if g.unit != (unit{}) {
+		return m.scope(c, rules)
+	}
 	if err := m.run(rules); err != nil {
 		return errors.Join(err, m.undo())
 	}
@@ -68,7 +71,8 @@ func (g *Group) build(c Config, own bool) error {
 type maker struct {
 	g      *Group
 	limits []setting
-	own    bool     // processes may be in the group already
+	shared bool     // processes may be in the group already
+	filter bool     // devices
 	made   []string // in the order of making, for undo
 	reused bool     // a directory was there and could not be replaced
 }
@@ -87,7 +91,7 @@ func (m *maker) run(rules ruleset) error {
 			_, err = m.g.apply(m.limits)
 		}
 	}
-	if err != nil || m.own {
+	if err != nil || !m.filter {
 		return err
 	}
 	if m.reused {
@@ -145,7 +149,7 @@ func (m *maker) takeOver(dir string) (done bool, err error) {
 		return true, fmt.Errorf("look into %s: %w", dir, err)
 	}
 	switch {
-	case m.own:
+	case m.shared:
 		return true, m.prepare(dir)
 	case len(pids) > 0:
 		return true, &NotEmptyError{dir, len(pids)}

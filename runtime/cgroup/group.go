@@ -20,8 +20,9 @@ import (
 // devices, which are always filtered.
 type Config struct {
 	Info      Info
-	Path      string // cgroupsPath: "/namespace/id"
+	Path      string // cgroupsPath: "/namespace/id", or "slice:prefix:name" for a scope of systemd's
 	Resources *specs.LinuxResources
+	Hold      func() (Holder, error) // called for a scope alone, see scope.go
 }
 
 // Group is a handle on one group. Its methods may be called at the same time;
@@ -31,6 +32,9 @@ type Group struct {
 	path string
 	dirs []string // one for each of info.Hierarchies
 	v2   string   // directory in the v2 tree, also on a hybrid host; empty without
+	unit unit     // of systemd's, when it is one
+	hold hold     // of a unit that is being made
+	last last     // of a unit, which may go at any time
 
 	mu     sync.Mutex // one change of limits at a time
 	device *ruleset   // what mu's last holder let pass; nil when not known
@@ -53,6 +57,15 @@ func newGroup(info Info, path string) *Group {
 // Open gives a handle on a group that was made earlier, or on what is left of
 // it: it does not look whether there is anything.
 func Open(info Info, path string) (*Group, error) {
+	if isUnit(path) {
+		u, err := parseUnit(path)
+		if err != nil {
+			return nil, err
+		}
+		g := newGroup(info, u.path())
+		g.unit = u
+		return g, nil
+	}
 	clean, err := cleanPath(path)
 	if err != nil {
 		return nil, err

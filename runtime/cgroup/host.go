@@ -21,6 +21,7 @@ type Info struct {
 	Hierarchies []Hierarchy // in mount order
 	Hybrid      string      // mount point of a v2 tree beside v1 hierarchies, or empty
 	programs    *programs   // device filters that were loaded already
+	bus         *bus        // to systemd, should a path ask for it
 }
 
 // Hierarchy is one mounted tree.
@@ -47,7 +48,7 @@ func Host() (Info, error) {
 		}
 		info.Hierarchies[0].Controllers = strings.Fields(text)
 	}
-	info.programs = newPrograms()
+	info.programs, info.bus = newPrograms(), &bus{}
 	return info, nil
 }
 

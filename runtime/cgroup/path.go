@@ -18,9 +18,6 @@ func (e *PathError) Error() string { return fmt.Sprintf("cgroup path %q: %s", e.
 // of whoever called it, but a server that outlives its callers and moves into
 // a group of its own has no such place that Open would find again.
 func cleanPath(p string) (string, error) {
-	if !strings.HasPrefix(p, "/") && strings.Count(p, ":") == 2 {
-		return "", &PathError{p, "systemd's slice:prefix:name is not supported yet; set SystemdCgroup = false"}
-	}
 	for _, part := range strings.Split(p, "/") {
 		if part == ".." {
 			return "", &PathError{p, `must not contain ".."`}

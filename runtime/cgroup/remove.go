@@ -21,6 +21,9 @@ const removeWait = 2 * time.Second
 func (g *Group) Remove() error {
 	deadline := time.Now().Add(removeWait)
 	var errs []error
+	if err := g.stopScope(deadline); err != nil {
+		errs = append(errs, fmt.Errorf("remove cgroup: %w", err))
+	}
 	for _, dir := range g.all() {
 		if err := removeTree(dir, deadline); err != nil {
 			errs = append(errs, fmt.Errorf("remove cgroup: %w", err))

@@ -250,7 +250,11 @@ func (w *Watcher) look() {
 		if x.until.IsZero() || now.Before(x.again) {
 			continue
 		}
-		x.again, x.delay = now.Add(x.delay), min(2*x.delay, 64*time.Millisecond)
+		longest := 64 * time.Millisecond
+		if x.g.unit != (unit{}) {
+			longest = 2 * time.Millisecond // systemd removes a scope, and its count, with the last process
+		}
+		x.again, x.delay = now.Add(x.delay), min(2*x.delay, longest)
 		kills, err := x.g.OOMKills()
 		switch {
 		case err == nil && kills > x.seen, x.g.starved():
