@@ -8,7 +8,7 @@ PROGRAMS := containerd-shim-foundry-v1 foundryd
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build install test test-unit test-root test-guest suite-client bench lint generate verify-generate clean
+.PHONY: help setup demo build install test test-unit test-root test-cri test-guest suite-client bench lint generate verify-generate clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-unit: ## Unit tests; as root also those that make cgroups, mounts and proce
 
 test-root: ## Stories on a private containerd (as root)
 	@scripts/test.sh root
+
+test-cri: ## Pods and containers as a kubelet asks for them, through containerd's CRI plugin (as root)
+	@scripts/test.sh cri
 
 test-guest: ## The runtime and stories on cgroup v2, in a user-mode Linux guest and on a stock Debian kernel (as root)
 	@scripts/test.sh guest

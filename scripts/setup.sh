@@ -16,6 +16,7 @@ done <<-LIST
 	iptables iptables
 	musl-gcc musl-tools
 	runc runc
+	/usr/lib/cni/bridge containernetworking-plugins
 LIST
 # A dynamic busybox would not run in a container.
 if command -v busybox >/dev/null && ldd "$(command -v busybox)" >/dev/null 2>&1; then need="$need busybox-static"; fi

@@ -25,9 +25,10 @@ import (
 type Config struct {
 	Path     []string // more directories for PATH, before all others
 	Env      []string // more environment
-	TOML     string   // more configuration
+	TOML     string   // more configuration; $DIR in it is the daemon's directory
 	LogLevel string
 	NoImage  bool
+	CRI      bool // leave the CRI plugin on; whoever asks configures it in TOML
 }
 
 // Daemon is a private containerd. Its methods may be used by parallel subtests;
@@ -68,10 +69,14 @@ func Containerd(t testing.TB, cfg Config) *Daemon {
 }
 
 func (d *Daemon) toml() string {
+	off := `["io.containerd.grpc.v1.cri", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]`
+	if d.cfg.CRI { // which depends on the NRI plugin
+		off = `["io.containerd.tracing.processor.v1.otlp"]`
+	}
 	return fmt.Sprintf(`version = 3
 root = "%[1]s/root"
 state = "%[1]s/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]
+disabled_plugins = %[3]s
 [grpc]
 address = "%[1]s/c.sock"
 [ttrpc]
@@ -79,7 +84,7 @@ address = "%[1]s/c.sock.ttrpc"
 [plugins."io.containerd.shim.v1.manager"]
 socket_dir = "%[1]s/s"
 %[2]s
-`, d.Dir, d.cfg.TOML)
+`, d.Dir, strings.ReplaceAll(d.cfg.TOML, "$DIR", d.Dir), off)
 }
 
 // Elsewhere is the same daemon seen from another of its containerd namespaces,

@@ -5,14 +5,17 @@ package env
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,14 +33,26 @@ const (
 
 // BusyboxImage writes an OCI image archive made of the host's static busybox.
 // The same busybox gives the same bytes.
-func BusyboxImage(w io.Writer, ref string) error {
-	layer, err := busyboxLayer()
+func BusyboxImage(w io.Writer, ref string) error { return WriteImage(w, ImageConfig{Ref: ref}) }
+
+// ImageConfig says how an image differs from the busybox one.
+type ImageConfig struct {
+	Ref    string
+	Config map[string]any    // on top of Cmd and Env: Entrypoint, User, StopSignal...
+	Files  map[string]string // more files in its one layer, without a leading slash
+}
+
+// WriteImage writes an OCI image archive. The same configuration and busybox
+// give the same bytes.
+func WriteImage(w io.Writer, cfg ImageConfig) error {
+	layer, err := busyboxLayer(cfg.Files)
 	if err != nil {
 		return err
 	}
 	digest := func(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
-	config := mustJSON(map[string]any{"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Cmd": []string{"/bin/sh"}, "Env": []string{"PATH=/bin"}},
+	process := map[string]any{"Cmd": []string{"/bin/sh"}, "Env": []string{"PATH=/bin"}}
+	maps.Copy(process, cfg.Config)
+	config := mustJSON(map[string]any{"architecture": runtime.GOARCH, "os": "linux", "config": process,
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}}})
 	descriptor := func(kind string, b []byte) map[string]any {
 		return map[string]any{"mediaType": "application/vnd.oci.image." + kind, "digest": digest(b), "size": len(b)}
@@ -45,7 +60,7 @@ func BusyboxImage(w io.Writer, ref string) error {
 	manifest := mustJSON(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
 		"config": descriptor("config.v1+json", config), "layers": []any{descriptor("layer.v1.tar", layer)}})
 	entry := descriptor("manifest.v1+json", manifest)
-	entry["annotations"] = map[string]string{"io.containerd.image.name": ref}
+	entry["annotations"] = map[string]string{"io.containerd.image.name": cfg.Ref}
 	index := mustJSON(map[string]any{"schemaVersion": 2, "manifests": []any{entry}})
 	t := tar.NewWriter(w)
 	put(t, &tar.Header{Name: "oci-layout", Mode: 0o644}, []byte(`{"imageLayoutVersion":"1.0.0"}`))
@@ -56,7 +71,7 @@ func BusyboxImage(w io.Writer, ref string) error {
 	return t.Close()
 }
 
-func busyboxLayer() ([]byte, error) {
+func busyboxLayer(files map[string]string) ([]byte, error) {
 	bin, err := os.ReadFile("/bin/busybox")
 	if err != nil {
 		return nil, fmt.Errorf("read busybox: %w (install busybox-static)", err)
@@ -82,6 +97,9 @@ func busyboxLayer() ([]byte, error) {
 	}
 	put(t, &tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte(passwd))
 	put(t, &tar.Header{Name: "etc/group", Mode: 0o644}, []byte(group))
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		put(t, &tar.Header{Name: name, Mode: 0o644}, []byte(files[name]))
+	}
 	return buf.Bytes(), t.Close()
 }
 
@@ -105,15 +123,20 @@ func mustJSON(v any) []byte {
 // ImportImage gives the daemon's namespace the busybox image, unpacked.
 func (d *Daemon) ImportImage(t testing.TB) client.Image {
 	t.Helper()
+	return d.Import(t, d.Context(t), ImageConfig{Ref: ImageName})
+}
+
+// Import gives the namespace of ctx an image, unpacked.
+func (d *Daemon) Import(t testing.TB, ctx context.Context, cfg ImageConfig) client.Image {
+	t.Helper()
 	var archive bytes.Buffer
-	if err := BusyboxImage(&archive, ImageName); err != nil {
+	if err := WriteImage(&archive, cfg); err != nil {
 		t.Fatal(err)
 	}
-	ctx := d.Context(t)
 	if _, err := d.Client.Import(ctx, &archive); err != nil {
-		t.Fatalf("import image: %v", err)
+		t.Fatalf("import image %q: %v", cfg.Ref, err)
 	}
-	image, err := d.Client.GetImage(ctx, ImageName)
+	image, err := d.Client.GetImage(ctx, cfg.Ref)
 	if err != nil {
 		t.Fatalf("get image: %v", err)
 	}
