@@ -289,3 +289,40 @@ func TestUserNamespaceRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestRootOfJoinedMounts: a mount namespace that is joined after the user
+// namespace has the root, and without mounts of its own the stage leaves those
+// of the host as they are.
+func TestRootOfJoinedMounts(t *testing.T) {
+	w := newWorld(t, 16)
+	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWNS)
+	join := namespacesOf(t, flags, "user", "mnt")
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "root"), 0o755))
+	p := &plan.Plan{Steps: []plan.Step{
+		{Op: plan.OpUnshare, FD: -1, A: unix.CLONE_NEWNS},
+		{Op: plan.OpPropagate, FD: -1, A: unix.MS_SLAVE | unix.MS_REC},
+		{Op: plan.OpSetns, FD: 0, A: unix.CLONE_NEWUSER},
+		{Op: plan.OpSetns, FD: 1, A: unix.CLONE_NEWNS},
+		{Op: plan.OpRoot, FD: -1, S: [4]string{2: "/dev"}},
+		execHost(busybox, "true"),
+	}, Files: []plan.File{{Kind: plan.FileNamespace, NSType: unix.CLONE_NEWUSER}, {Kind: plan.FileNamespace, NSType: unix.CLONE_NEWNS}}}
+	if _, err := w.failing(p, join...); err != nil {
+		t.Errorf("got %v", err)
+	}
+	before := hostState(t)
+	p = &plan.Plan{Steps: []plan.Step{
+		{Op: plan.OpMapUsers, FD: -1, S: [4]string{idMap, idMap}}, {Op: plan.OpRootUser, FD: -1},
+		{Op: plan.OpUnshare, FD: -1, A: unix.CLONE_NEWNS},
+		{Op: plan.OpRoot, FD: -1, S: [4]string{2: "/dev"}},
+		execHost(busybox, "sh", "-c", "test $(busybox id -u) = 0"),
+	}}
+	proc := w.spawn(p)
+	w.run(proc)
+	if e := w.exit(proc); e.Status != 0 {
+		t.Errorf("got %+v, want status 0", e)
+	}
+	if after := hostState(t); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}

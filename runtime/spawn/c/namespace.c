@@ -40,9 +40,13 @@ int do_setns(struct stage *st)
 		say_namespaces(st, "join");
 		return -1;
 	}
+	if (!(st->step->a & NS_MNT))
+		return 0;
 	/* The root of what was joined; an earlier one lies elsewhere. */
-	if (st->step->a & NS_MNT && st->root >= 0)
-		close(st->root), st->root = -1;
+	if (st->root >= 0)
+		close(st->root);
+	st->root = -1;
+	st->at_root = false;
 	return 0;
 }
 

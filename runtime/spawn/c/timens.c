@@ -6,7 +6,9 @@
 /*
  * The stage is not dumpable, so the files of its /proc/self are those of the
  * host's root, as which a user namespace does not let it write. They are its
- * own while it is dumpable: for no longer than the opening takes.
+ * own while it is dumpable: for no longer than the opening takes. Meanwhile who
+ * is in the same user namespace and sees the process may trace it: only a
+ * container that was told to share both its user and its pid namespace.
  */
 static int open_own(struct stage *st, const char *path)
 {

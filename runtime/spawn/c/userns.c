@@ -8,15 +8,25 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+static bool has_own_mounts(struct stage *st)
+{
+	for (const struct plan_step *s = st->plan->steps; s < st->step; s++)
+		if ((s->op == OP_UNSHARE || s->op == OP_SETNS) && s->a & NS_MNT)
+			return true;
+	return false;
+}
+
 /*
  * The container's root may lie below directories that its users may not search.
  * A working directory goes along into a copy of the mount namespace, so the
- * stage waits there for OP_ROOT.
+ * stage waits there for OP_ROOT. On the host's own mounts it changes nothing.
  */
 static int go_to_root(struct stage *st)
 {
 	const struct plan *p = st->plan;
 
+	if (!has_own_mounts(st))
+		return 0;
 	for (const struct plan_step *s = st->step + 1; s < p->steps + p->nsteps; s++)
 		if (s->op == OP_ROOT)
 			return root_approach(st, plan_str(p, s, 2));
