@@ -8,6 +8,10 @@ import "strings"
 // on to hooks and not looked at.
 const annotationPrefix = "foundry."
 
+// AgentAnnotation asks for the server's own seccomp agent where a profile has
+// SCMP_ACT_NOTIFY and no listenerPath.
+const AgentAnnotation = "foundry.seccomp.agent"
+
 // InitAnnotation asks for pid 1 to stay as a reaper above the program.
 const InitAnnotation = "foundry.init"
 
@@ -20,7 +24,12 @@ type Annotation struct {
 // Annotations returns those that Foundry knows, sorted by name.
 func Annotations() []Annotation {
 	return []Annotation{
+		{"foundry.exec.orphan", "As the option `ExecOrphanTimeout`, in seconds."},
 		{InitAnnotation, `"true": a reaping pid 1 stays above the program, forwards signals to it and ends with its exit code.`},
+		{"foundry.log.loss", "As the option `LogLoss`: `absent`, `never` or `full`."},
+		{"foundry.log.mark", "As the option `LogMark`: `true` or `false`."},
+		{"foundry.log.ring", "As the option `LogRing`, in bytes."},
+		{AgentAnnotation, "`log` or `deny`: what the runtime's own agent does with the system calls that a seccomp profile wants to notify of."},
 	}
 }
 

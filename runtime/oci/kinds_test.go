@@ -82,7 +82,7 @@ func TestParseFindsInvalidKinds(t *testing.T) {
 		linux(`"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-"}`):                                                             `linux.memoryPolicy.nodes: "0-" is no list like 0-3,7`,
 		linux(`"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1024"}`):                                                           "linux.memoryPolicy.nodes: 1024 is beyond the 1024 that can be",
 		linux(`"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["X"]}`):                                                            `linux.memoryPolicy.flags[0]: "X" is no flag of a memory policy`,
-		linux(`"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}`):                                                                  "linux.seccomp.listenerPath: missing, and SCMP_ACT_NOTIFY needs it",
+		linux(`"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}`):                                                                  "linux.seccomp.listenerPath: missing, and SCMP_ACT_NOTIFY needs it, or the annotation foundry.seccomp.agent",
 		linux(`"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}`):                                          "linux.seccomp.listenerMetadata: has no meaning without linux.seccomp.listenerPath",
 		linux(`"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "l", "syscalls": [{"action": "SCMP_ACT_NOTIFY"}]}`): `linux.seccomp.listenerPath: "l" is not absolute`,
 

@@ -19,7 +19,7 @@ func validateLinux(s *Spec) error {
 	}
 	for _, err := range []error{
 		validateNamespaces(l.Namespaces), validateUsers(s), validateTimeOffsets(s), validateDevices(l.Devices),
-		validateMemoryPolicy(l.MemoryPolicy), validatePersonality(l.Personality), validateListener(l.Seccomp),
+		validateMemoryPolicy(l.MemoryPolicy), validatePersonality(l.Personality), validateListener(s),
 	} {
 		if err != nil {
 			return err
@@ -80,13 +80,15 @@ func validateDevices(list []specs.LinuxDevice) error {
 	return nil
 }
 
-// validateListener wants a place for what a filter hands over: without one the
-// calls it asks about would wait for ever. All else of a profile is for
+// validateListener wants a place for what a filter hands over, or the wish for
+// the server's own agent: without one the calls it asks about would fail. All else of a profile is for
 // package seccomp.
-func validateListener(p *specs.LinuxSeccomp) error {
+func validateListener(s *Spec) error {
+	p := s.Linux.Seccomp
 	if p == nil {
 		return nil
 	}
+	own := s.Annotations[AgentAnnotation]
 	notify := p.DefaultAction == specs.ActNotify
 	for _, call := range p.Syscalls {
 		notify = notify || call.Action == specs.ActNotify
@@ -94,9 +96,11 @@ func validateListener(p *specs.LinuxSeccomp) error {
 	switch {
 	case p.ListenerPath == "" && p.ListenerMetadata != "":
 		return invalid("linux.seccomp.listenerMetadata", "has no meaning without linux.seccomp.listenerPath")
-	case p.ListenerPath == "" && notify:
-		return invalid("linux.seccomp.listenerPath", "missing, and %s needs it", specs.ActNotify)
-	case notify && !path.IsAbs(p.ListenerPath):
+	case p.ListenerPath == "" && notify && own == "":
+		return invalid("linux.seccomp.listenerPath", "missing, and %s needs it, or the annotation %s", specs.ActNotify, AgentAnnotation)
+	case p.ListenerPath == "" && notify && own != "log" && own != "deny":
+		return invalid(fmt.Sprintf("annotations[%q]", AgentAnnotation), "%q is neither log nor deny", own)
+	case notify && p.ListenerPath != "" && !path.IsAbs(p.ListenerPath):
 		return invalid("linux.seccomp.listenerPath", "%q is not absolute", p.ListenerPath)
 	}
 	return nil
