@@ -79,7 +79,7 @@ func (b *builder) addBind(m bindMount, s Step) {
 		b.idmapped--
 	}
 	n := len(b.sources)
-	if !m.idmapped && (!b.hasUserNamespace() || n+b.idmapped >= maxSources) {
+	if !m.idmapped && (!b.users || n+b.idmapped >= maxSources) {
 		b.add(s)
 		return
 	}

@@ -20,6 +20,7 @@ type builder struct {
 	plan  Plan
 	err   error
 
+	users    bool   // the process will be in a user namespace
 	sources  []Step // OpSource, for the mounts that are made later
 	idmapped int    // mounts still to come that must have a source
 }

@@ -16,7 +16,7 @@ const unifiedMountpoint = "/sys/fs/cgroup"
 func (b *builder) cgroup(at string, m specs.Mount, o mountOptions) {
 	_, private := b.namespace("cgroup")
 	switch {
-	case b.facts.Unified && b.hasUserNamespace() && !private:
+	case b.facts.Unified && b.users && !private:
 		// The root of the host's tree belongs to the host's users: the kernel
 		// lets nobody else mount it. runc binds it as well.
 		o.rec, o.data, o.super = true, nil, nil

@@ -34,7 +34,7 @@ type Helper struct {
 // NewHelper returns the plan of a hook or logger. Its argument strings end at
 // their first NUL, as execve would read them.
 func NewHelper(h Helper) *Plan {
-	b := &builder{facts: h.Facts}
+	b := &builder{facts: h.Facts, users: h.Join&cloneUser != 0}
 	if h.Join != 0 {
 		b.join(h.Join)
 	}

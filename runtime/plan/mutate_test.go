@@ -54,6 +54,8 @@ func planMutated(t *testing.T, text []byte) bool {
 	}
 	facts := hybridFacts()
 	seccomp(&facts)
+	labels(&facts)
+	facts.SELinux = true
 	exec, err := NewExec(spec, spec.Process, facts)
 	if err != nil {
 		t.Errorf("exec: %v", err)
@@ -116,6 +118,8 @@ type mutator struct{ *rand.Rand }
 
 var strangeStrings = []string{
 	"", "/", "/proc", "/proc/self", "/dev", "..", "a", "/a//b/../c", "bind", "rbind", "ro", "rro", "tmpfs", "cgroup", "c", "p", "1.0.2",
+	"user", "time", "remount", "idmap", "ridmap", "tmpcopyup", "loop", "rnosuid", "SCHED_FIFO", "SCHED_DEADLINE", "IOPRIO_CLASS_RT", "0-3,7",
+	"MPOL_BIND", "MPOL_F_STATIC_NODES", "LINUX32", "monotonic", "unconfined",
 	"nul\x00", "rprivate", "A=", "=", "gid=99999999999", "RLIMIT_NOFILE", "CAP_SYS_ADMIN", "shared", "mount", "pid", "é\xff",
 }
 

@@ -142,25 +142,18 @@ func (b *builder) userFile(path string) int {
 	return len(b.plan.Files) - 1
 }
 
-func (b *builder) hasUserNamespace() bool {
-	_, found := b.namespace("user")
-	return found
-}
-
-// joinTarget joins the namespaces of the container's init at once.
-func (b *builder) joinTarget() {
+// Namespaces is the CLONE_NEW* mask of the namespaces that a container does
+// not share with the server, whether it made or joined them: what an exec, and
+// a hook in the container, joins.
+func Namespaces(spec *specs.Spec) uint64 {
 	var mask uint64
-	if b.hasUserNamespace() {
-		mask = cloneUser
+	for _, ns := range spec.Linux.Namespaces {
+		mask |= namespaceFlag(ns.Type)
 	}
-	for _, known := range namespaces {
-		if _, found := b.namespace(known.kind); found {
-			mask |= known.flag
-		}
-	}
-	b.join(mask)
+	return mask
 }
 
+// join enters the namespaces of the container's init at once.
 func (b *builder) join(mask uint64) {
 	b.addFile(File{Kind: FileTarget}, Step{Op: OpSetns, A: mask})
 	if mask&cloneUser != 0 {

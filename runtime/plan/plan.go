@@ -13,16 +13,16 @@ import (
 // New returns the plan of a container's init. The spec has passed
 // [foundry/runtime/oci.Validate].
 func New(spec *specs.Spec, f Facts) (*Plan, error) {
-	b := &builder{spec: spec, facts: f}
 	if spec.Process == nil || spec.Linux == nil || spec.Root == nil {
 		return nil, errors.New("make plan: the spec has no process, linux or root object")
 	}
+	b := newBuilder(spec, f)
 	mounts := b.later(func() {
 		b.mountTargets()
 		b.mounts()
 	})
 	b.joinCgroups()
-	if b.hasUserNamespace() {
+	if b.users {
 		b.oomScore(spec.Process) // a lower one takes the host's rights
 		b.enterUserNamespace()
 		b.session(spec.Process)
@@ -55,10 +55,10 @@ func New(spec *specs.Spec, f Facts) (*Plan, error) {
 // leaves out (capabilities, resource limits, scheduler, labels and the like) is
 // as for the init; no_new_privs is as p says, and the filter is that of Facts.
 func NewExec(spec *specs.Spec, p *specs.Process, f Facts) (*Plan, error) {
-	b := &builder{spec: spec, facts: f}
 	if spec.Process == nil || spec.Linux == nil || p == nil {
 		return nil, errors.New("make plan: the spec has no process or linux object")
 	}
+	b := newBuilder(spec, f)
 	if err := oci.CheckUser(spec.Linux, p.User); err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func NewExec(spec *specs.Spec, p *specs.Process, f Facts) (*Plan, error) {
 	b.joinCgroups()
 	b.affinity("final", cpus.Final)
 	b.oomScore(p)
-	b.joinTarget()
+	b.join(Namespaces(spec))
 	b.session(p)
 	b.tty(p, 0)
 	b.process(p, execProcess)
@@ -109,6 +109,10 @@ func inherit(p, init *specs.Process) *specs.Process {
 		out.ExecCPUAffinity = init.ExecCPUAffinity
 	}
 	return &out
+}
+
+func newBuilder(spec *specs.Spec, f Facts) *builder {
+	return &builder{spec: spec, facts: f, users: Namespaces(spec)&cloneUser != 0}
 }
 
 // later returns the steps that make adds, for a place further on.

@@ -199,7 +199,7 @@ func (b *builder) capabilities(c *specs.LinuxCapabilities) capabilitySets {
 		return capabilitySets{}
 	}
 	all := uint64(1)<<min(uint(max(b.facts.LastCap, 0))+1, 63) - 1
-	if b.facts.Caps != 0 {
+	if b.facts.Caps != 0 && !b.users {
 		all &= b.facts.Caps
 	}
 	s := capabilitySets{bounding: capMask(c.Bounding) & all, permitted: capMask(c.Permitted) & all}
