@@ -214,3 +214,5 @@ func logText(b []byte) string {
 	}
 	return out.String()
 }
+
+func trim(s string) string { return strings.TrimSpace(s) }
