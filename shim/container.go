@@ -43,6 +43,7 @@ type container struct {
 	state State
 	procs map[string]*process // init is ""
 	run   *runtime.Container  // nil until created, then it stays
+	opts  options             // set with run
 	inbox []news
 	busy  bool // a goroutine works on the inbox
 }

@@ -16,8 +16,6 @@ import (
 	"github.com/containerd/containerd/api/events"
 	task "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/containerd/api/types"
-	runc "github.com/containerd/containerd/api/types/runc/options"
-	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -223,33 +221,4 @@ func TestWriteExit(t *testing.T) {
 		t.Errorf("left: %v", files)
 	}
 	must(t, writeExit(filepath.Join(dir, "gone"), Proc{}))
-}
-
-func TestParseOptions(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		any  *anypb.Any
-		want options
-	}{
-		{"none", nil, options{}},
-		{"empty", &anypb.Any{}, options{}},
-		{"runc", mustBare(&runc.Options{NoPivotRoot: true, IoUid: 5, IoGid: 6, BinaryName: "x"}), options{NoPivotRoot: true, UID: 5, GID: 6}},
-		{"runtimeoptions", mustBare(&runtimeoptions.Options{ConfigBody: []byte(
-			"BinaryName = \"x\"\n# NoPivotRoot = true\n  NoNewKeyring = true\nIoUid = 7\n[NoPivotRoot]\nIoGid = 8\n")}),
-			options{NoNewKeyring: true, UID: 7}},
-	} {
-		got, err := parseOptions(test.any)
-		if err != nil || got != test.want {
-			t.Errorf("%s: got %+v, %v, want %+v", test.name, got, err, test.want)
-		}
-	}
-	for _, bad := range []*anypb.Any{
-		{TypeUrl: "containerd.runc.v1.CheckpointOptions"},
-		{TypeUrl: "types.googleapis.com/containerd.runc.v1.Options", Value: []byte{0xff}},
-		mustBare(&runtimeoptions.Options{ConfigBody: []byte("IoUid = x")}),
-	} {
-		if _, err := parseOptions(bad); !errors.Is(err, errBadRequest) {
-			t.Errorf("%v: got %v", bad, err)
-		}
-	}
 }

@@ -67,11 +67,16 @@ func (s *Service) build(ctx context.Context, c *container, opts options) (pid in
 	if err != nil {
 		return 0, err // the runtime names the container
 	}
-	if err = io.Start(run.Terminal()); err != nil {
+	if err = opts.annotate(run.Spec().Annotations); err == nil {
+		io.SetBacklog(opts.Backlog)
+		err = io.Start(run.Terminal())
+	}
+	if err != nil {
 		return 0, errors.Join(fmt.Errorf("create %q: %w", c.key.ID, err), undo(run))
 	}
+	s.remarks.log(s.log, opts.Remarks)
 	c.mu.Lock()
-	c.run, init.io = run, io
+	c.run, init.io, c.opts = run, io, opts
 	c.state.PrivatePID = privatePID(run.Spec())
 	c.mu.Unlock()
 	if err = c.step(Event{Verb: DidCreate, Pid: run.Pid()}); err != nil {
@@ -94,6 +99,7 @@ func (s *Service) openIO(ctx context.Context, c *container, p *process, opts opt
 		Stdin: p.urls.Stdin, Stdout: p.urls.Stdout, Stderr: p.urls.Stderr, Terminal: p.urls.Terminal,
 		ContainerID: c.processID(p.id), Namespace: c.key.Namespace,
 		UID: opts.UID, GID: opts.GID,
+		Backlog: opts.Backlog, OnLoss: c.lossOf(p.id),
 		Spawn: s.spawnLogger,
 	})
 }

@@ -34,6 +34,7 @@ type Service struct {
 	pub     *Publisher
 	log     *slog.Logger
 	table   table
+	remarks remarks
 	flight  *flight.Recorder
 }
 

@@ -70,7 +70,11 @@ func (c *container) startExec(ctx context.Context, s *Service, exec string) (int
 }
 
 func (c *container) launch(ctx context.Context, s *Service, p *process) (*runtime.Process, *stdio.IO, error) {
-	io, err := s.openIO(ctx, c, p, options{})
+	c.mu.Lock()
+	opts := c.opts
+	c.mu.Unlock()
+	opts.UID, opts.GID = 0, 0 // they are init's
+	io, err := s.openIO(ctx, c, p, opts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("exec %q in %q: %w", p.id, c.key.ID, err)
 	}
