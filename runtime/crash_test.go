@@ -156,6 +156,9 @@ func crashWorld(t *testing.T, ids []string, change func(*specs.Spec)) (place, vi
 	t.Helper()
 	requireRoot(t)
 	w := &world{t: t, place: newPlace(t), image: image(t)}
+	if err := os.Chmod(filepath.Dir(w.dir), 0o755); err != nil { // as containerd's: other users find the bundles
+		t.Fatal(err)
+	}
 	for _, id := range ids {
 		spec := w.spec(id, "sh", "-c", "exit 7")
 		change(spec)
@@ -178,12 +181,37 @@ func (p place) reclaim(t *testing.T, id string) (Exit, bool) {
 // A server that is killed after any step of a container's life leaves nothing
 // that Reclaim does not find.
 func TestServerKilledAtEachStep(t *testing.T) {
-	change := func(s *specs.Spec) {
+	plain := func(s *specs.Spec) {
 		s.Hooks = &specs.Hooks{
 			CreateRuntime: []specs.Hook{hook(t, "exit 0")},
 			Poststop:      []specs.Hook{hook(t, `echo >>"$PWD/stopped"`)},
 		}
 	}
+	killedAtEachStep(t, plain)
+}
+
+// The same for a container with a user namespace, mapped volumes, and hooks in
+// its namespaces.
+func TestServerKilledWithUsers(t *testing.T) {
+	killedAtEachStep(t, func(s *specs.Spec) {
+		withUsers(s)
+		dir := t.TempDir()
+		if idmaps(t, dir) {
+			s.Mounts = append(s.Mounts, specs.Mount{
+				Destination: "/run/volume", Source: dir, Type: "bind", Options: []string{"rbind"}, UIDMappings: mapping(), GIDMappings: mapping(),
+			})
+		}
+		s.Hooks = &specs.Hooks{
+			CreateRuntime:   []specs.Hook{hook(t, "exit 0")},
+			CreateContainer: []specs.Hook{{Path: "/bin/true"}},
+			StartContainer:  []specs.Hook{{Path: "/bin/true"}},
+			Poststop:        []specs.Hook{hook(t, `echo >>"$PWD/stopped"`)},
+		}
+	})
+}
+
+func killedAtEachStep(t *testing.T, change func(*specs.Spec)) {
+	t.Helper()
 	all, v := crashWorld(t, []string{"victim"}, change)
 	v.Until = "deleted"
 	runVictim(t, v)

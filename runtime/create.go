@@ -325,9 +325,7 @@ func (c *Container) filterFacts(f *plan.Facts) error {
 	if !filter.Notify {
 		return nil
 	}
-	if c.listener, err = listenerOf(c.spec); err != nil {
-		return err
-	}
+	c.listener = listenerOf(c.spec)
 	return c.listener.check()
 }
 

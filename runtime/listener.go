@@ -18,11 +18,6 @@ import (
 	"foundry/runtime/spawn"
 )
 
-// AgentAnnotation asks for the runtime's own seccomp agent where a profile has
-// SCMP_ACT_NOTIFY and no listenerPath: "deny" answers such calls with EPERM,
-// "log" lets them be made; both log them.
-const AgentAnnotation = "foundry.seccomp.agent"
-
 // agentTime bounds what an agent may take to accept a listener.
 const agentTime = 10 * time.Second
 
@@ -30,24 +25,16 @@ const agentTime = 10 * time.Second
 // zero value is a filter that asks about none.
 type listener struct {
 	path, metadata string // of an agent's socket, and what to tell it
-	own            string // value of AgentAnnotation, when there is no path
+	own            string // value of oci.AgentAnnotation, when there is no path
 }
 
-// listenerOf refuses a profile that asks nobody.
-func listenerOf(spec *specs.Spec) (listener, error) {
-	s := spec.Linux.Seccomp
-	if s.ListenerPath != "" {
-		return listener{path: s.ListenerPath, metadata: s.ListenerMetadata}, nil
+// listenerOf is who answers for a spec's profile; package oci has made sure that
+// somebody does.
+func listenerOf(spec *specs.Spec) listener {
+	if s := spec.Linux.Seccomp; s.ListenerPath != "" {
+		return listener{path: s.ListenerPath, metadata: s.ListenerMetadata}
 	}
-	own := spec.Annotations[AgentAnnotation]
-	switch own {
-	case "log", "deny":
-		return listener{own: own}, nil
-	case "":
-		return listener{}, &oci.InvalidError{Path: "linux.seccomp.listenerPath",
-			Reason: fmt.Sprintf("missing, and a rule says %s (or set the annotation %s to log or deny)", specs.ActNotify, AgentAnnotation)}
-	}
-	return listener{}, &oci.InvalidError{Path: fmt.Sprintf("annotations[%q]", AgentAnnotation), Reason: fmt.Sprintf("%q is neither log nor deny", own)}
+	return listener{own: spec.Annotations[oci.AgentAnnotation]}
 }
 
 // check makes sure that there is an agent while Create can still fail. A socket

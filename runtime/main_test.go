@@ -94,10 +94,17 @@ func connect(cfg Config, conn, slots *os.File) (*Runtime, *spawn.Client, error) 
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldWith(t, Config{})
+}
+
+// newWorldWith fills in what cfg leaves out.
+func newWorldWith(t testing.TB, cfg Config) *world {
+	t.Helper()
 	requireRoot(t)
 	w := &world{t: t, place: newPlace(t), image: image(t)}
 	w.ooms = make(chan string, 8)
-	rt, client, spawner, err := newRuntime(Config{Root: w.root, OnOOM: func(_, id string) { w.ooms <- id }})
+	cfg.Root, cfg.OnOOM = w.root, func(_, id string) { w.ooms <- id }
+	rt, client, spawner, err := newRuntime(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
