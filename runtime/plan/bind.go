@@ -27,16 +27,10 @@ type bindMount struct {
 // An option that adds an attribute replaces all that the source's mount has,
 // other than its access time: mount --bind -o does so, and runc. Options that
 // only take away (rw, exec) take away just that. Options with a leading r are
-// for the mounts below too, and win.
+// for the mounts below too, and win. What no table knows is for a file system,
+// and mount(2) ignores it for a bind: so it is here.
 func (b *builder) bind(m bindMount) {
 	o := m.options
-	if o.loop {
-		o.data = append(o.data, "loop")
-	}
-	if len(o.data) > 0 {
-		b.fail(invalid(m.at+".options", "%q has no meaning for a bind mount", o.data[0]))
-		return
-	}
 	s := Step{Op: OpBind, C: o.propagate, S: [4]string{1: m.source, 2: m.dest}}
 	if o.rec {
 		s.Flags |= FlagRec

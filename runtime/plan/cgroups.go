@@ -19,7 +19,7 @@ func (b *builder) cgroup(at string, m specs.Mount, o mountOptions) {
 	case b.facts.Unified && b.users && !private:
 		// The root of the host's tree belongs to the host's users: the kernel
 		// lets nobody else mount it. runc binds it as well.
-		o.rec, o.data, o.super = true, nil, nil
+		o.rec = true
 		b.bind(bindMount{at: at, source: unifiedMountpoint, dest: inRoot(m.Destination), options: o})
 		return
 	case b.facts.Unified:
@@ -35,7 +35,7 @@ func (b *builder) cgroup(at string, m specs.Mount, o mountOptions) {
 		target := path.Join(dest, c.Name)
 		if !private {
 			o := o
-			o.rec, o.data = true, nil
+			o.rec = true
 			b.bind(bindMount{at: at, source: path.Join(c.Mountpoint, c.Path), dest: target, options: o})
 			continue
 		}

@@ -25,23 +25,50 @@
 //
 //	cgroup1             first, so that all that follows is accounted, and a new cgroup namespace has its root there
 //	setns, fork         a joined pid namespace holds for children only, so that all else happens in the child
-//	setns, unshare      the other namespaces
+//	setns, unshare      the other namespaces; time offsets before the first entry into a time namespace
 //	loopback, oom-score, keyring, setsid, dup, hostname
 //	propagate           before the first mount, so that none reaches the host
 //	mount-host          the root file system of the Create request
+//	source              of bind mounts with other owners: a map takes the host's rights
 //	root, mounts, devices
-//	hooks               as runc: the container's mounts are there, the host's still too
+//	hooks               createRuntime and createContainer, as runc: the container's mounts are there, the host's still too
 //	sysctl              after the hooks, for those of a network device that a hook made
 //	tty, pivot          the console is bound on a device directory that is complete
 //	chdir               makes the directory, while the root may be written to
+//	remount             a read-only /dev
 //	readonly, mask
-//	umask, chdir, rlimit, no-new-privs, user, capabilities, lookup
+//	umask, chdir, rlimit, scheduling, no-new-privs, user, capabilities, label, lookup
 //	ready               Create answers
+//	hooks               startContainer
 //	seccomp, exec
 //
 // Without no_new_privs, installing a filter takes CAP_SYS_ADMIN: then user and
 // capabilities follow the filter, and that follows ready, because a filter may
 // forbid what the wait for Start needs.
+//
+// # With a user namespace
+//
+// Nothing of the host can be reached from inside of one, so its plan has two
+// halves. The first has the host's rights:
+//
+//	cgroup1, oom-score
+//	setns               all namespaces with a path but the user namespace
+//	unshare mount       a mount namespace of the host's, of which the container's own is a copy
+//	propagate
+//	idmap-host, mount-host, unmount-host
+//	source              of every bind mount, as long as there are numbers for them
+//
+// The second is the container's:
+//
+//	map-users           or setns, of one that is joined
+//	root-user           the number 0, which owns what is made from here on
+//	unshare pid, fork   a new pid namespace is the user namespace's
+//	unshare             the others, so that they are its too
+//	time, loopback, keyring, setsid, dup, hostname
+//	root, ...           as above
+//
+// An exec joins all of them in one call through the init's pidfd. docs/decisions
+// has why the two ways differ.
 //
 // # Where runc differs
 //
@@ -54,6 +81,11 @@
 //	tmpfs,rro                        read-only; runc ignores the word
 //	an exec's umask and oom score    its own count; runc takes the container's
 //	shared, rshared, unbindable      set again after the pivot, as runc does since 1.2
+//	remount,ro or remount,rw         changes the mount; runc its file system too, which may be the host's
+//	options of mount(8) alone        (nofail, _netdev, X-..., x-..., comment=) are left out; runc has the kernel refuse them
+//	loop                             mounts a file through a loop device; runc has the kernel refuse it
+//	sysctls in a namespace by path   refused when it is the host's, for every kind; runc looks at the network alone
+//	a startContainer hook            is a process beside the init with what that will have, not the init itself
 //
 // As under runc, the tmpfs above v1 hierarchies stays writable when the cgroup
 // mount is ro, and without a cgroup namespace a cgroup2 mount shows the host's
