@@ -191,8 +191,8 @@ func (s *Service) forceDelete(ctx context.Context, k Key) (Proc, error) {
 func (s *Service) Status() string {
 	st := s.pump.Stats()
 	queued, lost := s.pub.Backlog()
-	return fmt.Sprintf("pid=%d\ncontainers=%d\nevents_queued=%d\nevents_lost=%d\nstreams=%d\nbytes_moved=%d\nbytes_lost=%d\n",
-		os.Getpid(), s.Containers(), queued, lost, st.Streams, st.Moved, st.Lost)
+	return fmt.Sprintf("pid=%d\ncontainers=%d\nevents_queued=%d\nevents_lost=%d\nstreams=%d\nbytes_moved=%d\nbytes_lost=%d\nbytes_kept=%d\n",
+		os.Getpid(), s.Containers(), queued, lost, st.Streams, st.Moved, st.Lost, st.Kept)
 }
 
 // Listener notes when connections are accepted. A connection that is asked
