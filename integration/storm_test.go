@@ -319,6 +319,7 @@ type execution struct {
 	io   cio.Creator
 	args []string
 	tty  bool
+	user *specs.User // default: the container's
 }
 
 // run takes the exec to its end and returns its code.
@@ -329,6 +330,9 @@ func (e execution) run(ctx context.Context, task client.Task) (int, error) {
 	}
 	process := *spec.Process
 	process.Args, process.Terminal = e.args, e.tty
+	if e.user != nil {
+		process.User = *e.user
+	}
 	p, err := task.Exec(ctx, e.id, &process, e.io)
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)

@@ -173,7 +173,7 @@ func (c *client) answer(log *slog.Logger) {
 		r.flags, r.errno, said = 0, -int32(unix.EPERM), "denied"
 	}
 	c.tell(log, seccomp.CallName(q.arch, uint32(q.number)), q.pid, said)
-	if err := c.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil && err != unix.ENOENT {
+	if err := c.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil && !errors.Is(err, unix.ENOENT) {
 		log.Warn("answer a system call", "namespace", c.name.namespace, "id", c.name.id, "err", err)
 	}
 }

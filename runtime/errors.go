@@ -60,8 +60,10 @@ func remedy(op plan.Op, errno syscall.Errno) string {
 		return "raising a hard limit needs CAP_SYS_RESOURCE"
 	case op == plan.OpOOMScore && (errno == syscall.EACCES || errno == syscall.EPERM):
 		return "a score below the server's own needs CAP_SYS_RESOURCE"
-	case isMount(op) && (errno == syscall.EPERM || errno == syscall.EACCES):
+	case isMount(op) && errno == syscall.EPERM:
 		return "needs CAP_SYS_ADMIN in the container's user namespace"
+	case isMount(op) && errno == syscall.EACCES:
+		return "the container's root user has no right to that path, or to what it lies below"
 	case isMount(op) && errno == syscall.ENODEV:
 		return "the kernel does not know this file system"
 	case op == plan.OpSysctl && errno == syscall.ENOENT:

@@ -50,10 +50,10 @@ func (l listener) check() error {
 	}
 	defer unix.Close(fd)
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: l.path})
-	switch err {
-	case unix.EPROTOTYPE:
+	if errors.Is(err, unix.EPROTOTYPE) {
 		return nil
-	case nil:
+	}
+	if err == nil {
 		err = errors.New("not a stream socket")
 	}
 	return fmt.Errorf("find seccomp agent %s: %w (linux.seccomp.listenerPath)", l.path, err)
