@@ -71,6 +71,7 @@ func (c *Container) checkpoint(ctx context.Context, cfg CheckpointConfig) error 
 	}
 	opts := criuOptions(dirs, dumpLog)
 	opts.Pid = proto.Int32(int32(c.Pid()))
+	opts.FreezeCgroup = proto.String(c.group.Dirs()[0]) // a paused container stays so
 	opts.LeaveRunning = proto.Bool(!cfg.Exit)
 	opts.TcpEstablished = proto.Bool(cfg.OpenTCP)
 	opts.ExtUnixSk = proto.Bool(cfg.ExternalUnixSockets)
@@ -91,7 +92,7 @@ func checkpointable(spec *specs.Spec, unified bool) error {
 	}
 	switch {
 	case !unified:
-		return withKind(ErrUnsupported, errors.New("checkpoint and restore need a host with cgroup v2"))
+		return withKind(ErrUnsupported, errors.New("checkpoint and restore with criu need a host with cgroup v2"))
 	case spec.Process.Terminal:
 		return refuse("process.terminal", "a terminal")
 	case spec.Linux.Seccomp != nil && spec.Linux.Seccomp.ListenerPath != "":

@@ -114,7 +114,7 @@ func (r *criuRun) talk(ctx context.Context, conn *net.UnixConn, req *rpc.CriuReq
 			return nil, fmt.Errorf("ask criu: %w", err)
 		}
 		if !resp.GetSuccess() {
-			return resp, fmt.Errorf("criu refuses: %s", cmpOr(resp.GetCrErrmsg(), unix.Errno(resp.GetCrErrno()).Error()))
+			return resp, refusal(resp)
 		}
 		if resp.GetType() != rpc.CriuReqType_NOTIFY {
 			return resp, nil
@@ -130,11 +130,15 @@ func (r *criuRun) talk(ctx context.Context, conn *net.UnixConn, req *rpc.CriuReq
 	}
 }
 
-func cmpOr(text, other string) string {
-	if text != "" {
-		return text
+// refusal is what a response of criu says of its failure, often nothing.
+func refusal(resp *rpc.CriuResp) error {
+	switch {
+	case resp.GetCrErrmsg() != "":
+		return fmt.Errorf("criu refuses: %s", strings.TrimSpace(resp.GetCrErrmsg()))
+	case resp.GetCrErrno() != 0:
+		return fmt.Errorf("criu refuses: %w", unix.Errno(resp.GetCrErrno()))
 	}
-	return other
+	return errors.New("criu refuses")
 }
 
 func exchange(conn *net.UnixConn, req *rpc.CriuReq, buf []byte) (*rpc.CriuResp, error) {
@@ -180,8 +184,13 @@ func (c *Container) explainCriu(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnsupported) {
 		return err
 	}
+	dir, failed := os.Open(c.bundle)
+	if failed != nil {
+		return err
+	}
+	defer dir.Close()
 	check := criuRun{start: c.startCriu}
-	_, why := check.do(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_CHECK.Enum()})
+	_, why := check.do(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_CHECK.Enum(), Opts: &rpc.CriuOpts{ImagesDirFd: proto.Int32(int32(dir.Fd()))}})
 	if why == nil {
 		return err
 	}

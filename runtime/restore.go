@@ -38,7 +38,12 @@ func (c *Container) restore(ctx context.Context, cfg CreateConfig) error {
 	opts.Root = proto.String(c.facts.Rootfs)
 	opts.RstSibling = proto.Bool(true)
 	opts.NotifyScripts = proto.Bool(true)
-	opts.LeaveStopped = proto.Bool(true)
+	conf, err := c.criuConf(cfg)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(conf)
+	opts.ConfigFile = proto.String(conf)
 	opts.TcpEstablished, opts.ExtUnixSk, opts.FileLocks = proto.Bool(true), proto.Bool(true), proto.Bool(true)
 	opts.CgRoot = []*rpc.CgroupRoot{{Ctrl: proto.String(""), Path: proto.String(c.group.Path())}}
 	opts.External = bindSources(c.spec, c.bundle)
@@ -67,6 +72,15 @@ func (c *Container) restore(ctx context.Context, cfg CreateConfig) error {
 	}
 	c.restored = true
 	return nil
+}
+
+// criuConf writes what criu 3.17 takes from a file alone. Its working directory is
+// there because one of our own /proc/PID/fd is no place for mounts in criu's
+// mount namespace.
+func (c *Container) criuConf(cfg CreateConfig) (string, error) {
+	name := filepath.Join(cfg.Bundle, "criu.conf")
+	text := fmt.Sprintf("work-dir %q\nleave-stopped\n", cfg.Bundle)
+	return name, os.WriteFile(name, []byte(text), 0o600)
 }
 
 // adopt makes pid, which criu has restored, the container's init.
