@@ -62,7 +62,8 @@ func TestLabels(t *testing.T) {
 		{"p", "", Facts{AppArmor: "attr/exec"}, "label attr/exec = \"exec p\""},
 		{"unconfined", "", Facts{AppArmor: "attr/exec"}, "label attr/exec = \"exec unconfined\""},
 		{"unconfined", "", Facts{}, ""},
-		{"", "l:s0", Facts{SELinux: true}, "label attr/exec = l:s0"},
+		{"", "l:s0", Facts{SELinux: true}, "label attr/keycreate = l:s0, label attr/exec = l:s0"},
+		{"", "l:s0", Facts{SELinux: true, NoNewKeyring: true}, "label attr/exec = l:s0"},
 		{"p", "", Facts{SELinux: true}, `process.apparmorProfile: "p" is not supported: this host has no AppArmor (leave the profile out, or boot with apparmor among lsm=)`},
 		{"", "l", Facts{AppArmor: "attr/exec"}, `process.selinuxLabel: "l" is not supported: this host has no SELinux (leave the label out, or boot with selinux among lsm=)`},
 	} {

@@ -31,6 +31,10 @@ func (b *builder) oomScore(p *specs.Process) {
 // standard descriptors.
 func (b *builder) session(p *specs.Process) {
 	if !b.facts.NoNewKeyring {
+		if b.facts.SELinux && p.SelinuxLabel != "" {
+			// Or the process could not use it. The exec ends this.
+			b.add(Step{Op: OpLabel, S: [4]string{"attr/keycreate", p.SelinuxLabel}})
+		}
 		b.add(Step{Op: OpKeyring, S: [4]string{"_ses." + b.facts.ID}})
 	}
 	b.add(Step{Op: OpSetsid})
