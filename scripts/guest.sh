@@ -28,7 +28,7 @@ tests() {
 			runtime/cgroup
 			runtime -test.skip=TestServerKilledAtEachStep|TestHundredAtOnce
 			runtime/spawn -test.run=TestContainerRuns|TestExecInto|TestOverlay|TestMasks|TestBindFile|TestUser|TestNull|TestTmpfs|TestFilter|TestUpgrade$
-			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)
+			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor
 		LIST
 		;;
 	*) echo "guest.sh: no guest $1" >&2; exit 64 ;;
@@ -42,7 +42,7 @@ prepare() {
 	rm -rf "$build"
 	mkdir -p "$tools"
 	cp "$FOUNDRY_CACHE"/tools/containerd-2.4.2/* "$tools" || return 1
-	cp bin/foundryd bin/containerd-shim-foundry-v1 "$build" || return 1
+	cp bin/foundryd bin/containerd-shim-foundry-v1 "$FOUNDRY_CACHE/vm/apparmor/sbin/apparmor_parser" "$build" || return 1
 	for package in runtime/cgroup runtime/spawn runtime integration; do
 		CGO_ENABLED=0 go test -c -o "$build/${package##*/}.test" "./$package" || return 1
 	done

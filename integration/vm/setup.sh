@@ -43,4 +43,10 @@ if [ ! -x uml/usr/bin/linux.uml ]; then
 	mkdir -p uml
 	dpkg-deb -x debs/user-mode-linux_*.deb uml
 fi
+# The loader of profiles, for the guest whose kernel has AppArmor.
+if [ ! -x apparmor/sbin/apparmor_parser ]; then
+	(cd debs && apt-get download -qq apparmor 2>/dev/null)
+	mkdir -p apparmor
+	dpkg-deb -x debs/apparmor_*.deb apparmor
+fi
 echo "ready: $kver, user-mode Linux $(ls uml/usr/lib/uml/modules)"
