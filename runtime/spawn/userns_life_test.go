@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -180,4 +181,30 @@ func hostState(t *testing.T) string {
 		fmt.Fprintln(&out, path, st.Mode, st.Uid, st.Gid, st.Rdev)
 	}
 	return out.String()
+}
+
+// TestUserNamespaceRaisesLimits: a resource limit above that of the spawner.
+func TestUserNamespaceRaisesLimits(t *testing.T) {
+	w := newWorld(t, 16)
+	const resource = 12 // RLIMIT_MSGQUEUE
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(resource, &limit))
+	caps, err := strconv.ParseUint(statusOf(t, os.Getpid(), "CapEff:"), 16, 64)
+	must(t, err)
+	if limit.Max > 1<<62 || caps>>unix.CAP_SYS_RESOURCE&1 == 0 {
+		t.Skipf("SKIPPED: needs CAP_SYS_RESOURCE, and a limit: %#x, %+v", caps, limit)
+	}
+	u := w.userns("grep msgqueue /proc/self/limits | tr -s ' ' | cut -d' ' -f4,5")
+	p := u.plan()
+	insertBefore(p, plan.OpChdir, plan.Step{Op: plan.OpRlimit, FD: -1, A: resource, B: limit.Max + 1, C: limit.Max + 2})
+	if got, _ := w.output(p, nil); got != fmt.Sprint(limit.Max+1, limit.Max+2) {
+		t.Errorf("got %q, want one and two more than %d", got, limit.Max)
+	}
+	init := w.spawn(w.userns("exec sleep 1000").plan())
+	w.run(init)
+	e := u.exec(allNamespaces, "grep msgqueue /proc/self/limits | tr -s ' ' | cut -d' ' -f4,5")
+	insertBefore(e, plan.OpUmask, plan.Step{Op: plan.OpRlimit, FD: -1, A: resource, B: limit.Max + 1, C: limit.Max + 2})
+	if got, _ := w.output(e, init.Pidfd); got != fmt.Sprint(limit.Max+1, limit.Max+2) {
+		t.Errorf("exec: got %q, want one and two more than %d", got, limit.Max)
+	}
 }

@@ -33,8 +33,24 @@ static int go_to_root(struct stage *st)
 	return 0;
 }
 
+/* A hard limit is raised by the host's rights only: those that the plan raises
+ * go up now, and its step later sets both. Where it cannot, that step says so. */
+static void raise_limits(struct stage *st)
+{
+	const struct plan *p = st->plan;
+	struct rlimit r;
+
+	for (const struct plan_step *s = st->step + 1; s < p->steps + p->nsteps; s++) {
+		if (s->op != OP_RLIMIT || syscall(SYS_prlimit64, 0, (int)s->a, NULL, &r) || s->c <= r.rlim_max)
+			continue;
+		r.rlim_max = s->c;
+		syscall(SYS_prlimit64, 0, (int)s->a, &r, NULL);
+	}
+}
+
 int userns_prepare(struct stage *st)
 {
+	raise_limits(st);
 	/* The host's groups, which a namespace may forbid to drop. Without the
 	 * right to there are none worth the name. */
 	syscall(SYS_setgroups, (size_t)0, NULL);
