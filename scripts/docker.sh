@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # docker.sh: drive a real Docker daemon (23 or later) with this runtime, and say of each thing a user does whether it held.
 #   DOCKER=/path/to/docker DOCKERD=/path/to/dockerd BIN=dir:dir scripts/docker.sh [RUNTIME]
-# BIN: directories with foundry, containerd, ctr, runc and docker-proxy. No Docker package with a usable version can be had
+# BIN: directories with foundry, containerd, ctr, runc and docker-proxy; tini is taken from the host for --init. No Docker package with a usable version can be had
 # from the registries that CI reaches, so this is run by hand; docs/clients.md has the results and says how to build one.
 # Everything happens in a mount and a network namespace of its own, under tmpfs, and ends with them.
 set -u
@@ -35,7 +35,7 @@ for _ in $(seq 100); do ctr -a /run/c/containerd.sock version >/dev/null 2>&1 &&
 parent=/foundry-docker-$$
 start_dockerd() {
   dockerd --containerd /run/c/containerd.sock --data-root /var/lib/docker --exec-root /run/docker -H $DOCKER_HOST -p /run/docker.pid \
-    --live-restore --default-runtime "$runtime" --cgroup-parent $parent --exec-opt native.cgroupdriver=cgroupfs >> /run/dockerd.log 2>&1 & dpid=$!
+    --live-restore --default-runtime "$runtime" --init-path /usr/bin/tini-static --cgroup-parent $parent --exec-opt native.cgroupdriver=cgroupfs >> /run/dockerd.log 2>&1 & dpid=$!
   for _ in $(seq 150); do docker version >/dev/null 2>&1 && return; sleep .1; done
   tail -20 /run/dockerd.log; exit 1
 }
@@ -102,11 +102,11 @@ check "cap-drop" 'rc=0$' run --rm --cap-drop ALL $I sh -c 'grep -q "CapEff:.0000
 check "default seccomp profile" 'rc=1$' run --rm $I unshare -r true
 check "net none" 'rc=0$' run --rm --net none $I sh -c '! ip link show eth0 2>/dev/null'
 check "net host" 'docker0.*rc=0$' run --rm --net host $I ip link
-check "net container:" 'it works.*rc=0$' bash -c "docker run -d --name a $I sh -c 'mkdir /w; echo it works >/w/index.html; exec httpd -f -p 81 -h /w' >/dev/null; sleep 1; docker run --rm --net container:a $I wget -qO- http://127.0.0.1:81/; r=\$?; docker rm -f a >/dev/null; exit \$r"
+check "net container:" 'it works.*rc=0$' bash -c "docker run -d --name peer $I sh -c 'mkdir /w; echo it works >/w/index.html; exec httpd -f -p 81 -h /w' >/dev/null; sleep 1; docker run --rm --net container:peer $I wget -qO- http://127.0.0.1:81/; r=\$?; docker rm -f peer >/dev/null; exit \$r"
 check "pid host, ipc host" 'rc=0$' run --rm --pid host --ipc host $I sh -c "test -d /proc/$cpid"
 check "privileged" 'rc=0$' run --rm --privileged $I sh -c 'mount -t tmpfs t /tmp'
-check "healthcheck" 'healthy rc=0$' bash -c "docker run -d --name h --health-cmd true --health-interval 1s $I sleep 60 >/dev/null; for i in \$(seq 20); do s=\$(docker inspect -f '{{.State.Health.Status}}' h); [ \$s = healthy ] && break; sleep .5; done; docker rm -f h >/dev/null; echo \$s"
-check "restart policy" 'rc=0$' bash -c "docker run -d --name r --restart on-failure:2 $I sh -c 'exit 1' >/dev/null; for i in \$(seq 40); do c=\$(docker inspect -f '{{.RestartCount}}' r); [ \$c = 2 ] && break; sleep .5; done; docker rm -f r >/dev/null; [ \$c = 2 ]"
+check "healthcheck" 'healthy rc=0$' bash -c "docker run -d --name health --health-cmd true --health-interval 1s $I sleep 60 >/dev/null; for i in \$(seq 20); do s=\$(docker inspect -f '{{.State.Health.Status}}' health); [ \$s = healthy ] && break; sleep .5; done; docker rm -f health >/dev/null; echo \$s"
+check "restart policy" 'rc=0$' bash -c "docker run -d --name again --restart on-failure:2 $I sh -c 'exit 1' >/dev/null; for i in \$(seq 40); do c=\$(docker inspect -f '{{.RestartCount}}' again); [ \$c = 2 ] && break; sleep .5; done; docker rm -f again >/dev/null; [ \$c = 2 ]"
 pids=(); for i in $(seq 20); do run --rm --name "p$i" $I sh -c "exit $i" >/dev/null 2>&1 & pids+=($!); done
 good=0; for i in $(seq 20); do wait "${pids[$((i-1))]}"; [ $? = "$i" ] && good=$((good+1)); done
 check "20 at once" '^20 rc=0$' echo $good
