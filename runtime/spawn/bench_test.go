@@ -3,6 +3,7 @@
 package spawn
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"syscall"
@@ -92,6 +93,14 @@ func BenchmarkContainer(b *testing.B) {
 	w := newWorld(b, 16)
 	p := newContainer(b, "true").plan(b)
 	w.lives(b, Request{Plan: p, Files: filesOf(p, nil, nil)})
+}
+
+// BenchmarkUserNamespace: the same with users of its own, and idmapped mounts.
+func BenchmarkUserNamespace(b *testing.B) {
+	w := newWorld(b, 16)
+	u := newUserns(b, "")
+	u.args = []string{"true"}
+	w.lives(b, Request{Plan: u.plan(), Files: make([]*os.File, 3)})
 }
 
 func BenchmarkExec(b *testing.B) {
