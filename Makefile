@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 export FOUNDRY_CACHE ?= $(HOME)/.cache/foundry
-PROGRAMS := containerd-shim-foundry-v1 foundryd
+PROGRAMS := containerd-shim-foundry-v1 foundryd foundry
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
@@ -19,13 +19,15 @@ setup: ## Install what is missing: apt packages, containerd and ctr (below FOUND
 demo: setup build ## Show containers on a private containerd, then take it away
 	@scripts/demo.sh
 
-build: ## Build the two static programs into bin/
+build: ## Build the three static programs into bin/
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do $(GOBUILD) -o bin/$$p ./cmd/$$p || exit 1; done
 
 install: build ## Install them into $(PREFIX)/bin, where containerd looks on its PATH
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 dist/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 
 test: ## Everything: lint, unit, root, containerd's suite, guests, benches (about half an hour on two cores)
 	@scripts/test.sh

@@ -165,5 +165,5 @@ const (
 	Exited       = "exit"
 	OOM          = "oom"
 	Deleted      = "deleted"
-	Phase        = "  "
+	Phase        = "phase "
 )

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// app is one call of the program.
+type app struct {
+	out      io.Writer
+	root     string // directory of the instances
+	instance string // of the flag; "" is all
+	output   string // table or json
+}
+
+// exitCode is an outcome that is no error, but not success either.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() {
+	a := &app{out: os.Stdout, root: instancesRoot()}
+	err := a.command().Execute()
+	var code exitCode
+	switch {
+	case errors.As(err, &code):
+		os.Exit(int(code))
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "foundry:", oneLine(err))
+		os.Exit(1)
+	}
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "foundry",
+		Short:         "Look into the containers of Foundry, the containerd runtime",
+		Long:          "Look into the containers of Foundry, the containerd runtime, and into the servers that run them.\n\nInstances are found below /run/foundry, or FOUNDRY_ROOT.",
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "table" && a.output != "json" {
+				return fmt.Errorf("read command line: output %q: not a format (table, json)", a.output)
+			}
+			return nil
+		},
+	}
+	root.PersistentFlags().StringVar(&a.instance, "instance", "", "only this instance: its directory, or the beginning of its name")
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "how to print: table or json")
+	for flag, words := range map[string][]cobra.Completion{"output": {"table", "json"}} {
+		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
+	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
+	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.instances(), a.debug())
+	addManual(root)
+	return root
+}
