@@ -18,6 +18,10 @@ import (
 
 // TestMain is also the program of the servers that crash_test.go kills.
 func TestMain(m *testing.M) {
+	if part := os.Getenv("FOUNDRY_TEST_CRIU"); part != "" {
+		playCriu(part)
+		os.Exit(0)
+	}
 	role, text := os.Getenv(roleEnv), os.Getenv(victimEnv)
 	if role == "" {
 		os.Exit(m.Run())

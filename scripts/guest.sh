@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # guest.sh TALLY COUNTS [GUEST...]: what only a host with cgroup v2 alone, an older kernel or more rights can show.
-# test.sh calls it. There are two guests, each booted once: uml (user-mode Linux: quick) and debian (Debian's stock
-# kernel, emulated: slow, with all controllers). One that gives no result is a failure, never a skip.
+# test.sh calls it. There are three guests, each booted once: uml (user-mode Linux: quick), debian (Debian's stock
+# kernel, emulated: slow, with all controllers) and systemd (the same kernel with systemd as process 1). One that gives
+# no result is a failure, never a skip.
 set -u
 cd "$(dirname "$0")/.."
 tally=$1 counts=$2
 shift 2
-[ $# -gt 0 ] || set -- uml debian
+[ $# -gt 0 ] || set -- uml debian systemd
 export FOUNDRY_CACHE=${FOUNDRY_CACHE:-$HOME/.cache/foundry}
 build=$PWD/bin/guest
 tools=$build/cache/tools/containerd-2.4.2 # copies: the cache may be below /tmp, and a guest has its own /tmp
@@ -20,7 +21,7 @@ tests() {
 			runtime/cgroup
 			runtime
 			runtime/spawn -test.skip=TestCommittedBinary|TestPlansPass|Sanitizers|TestUpgradeDuringFork|TestIntermediateKilled|TestChildEnds
-			integration -test.run=TestUnified|TestLife|TestProcess|TestEventsOfALife|TestReapingInit|TestServerDies|TestDeleteHarms
+			integration -test.run=TestUnified|TestLife|TestProcess|TestUsers/(RemappedSnapshot|Process|Pod|Hooks)|TestSeccompNotify|TestEventsOfALife|TestReapingInit|TestServerDies|TestDeleteHarms
 		LIST
 		;;
 	debian)
@@ -28,7 +29,13 @@ tests() {
 			runtime/cgroup
 			runtime -test.skip=TestServerKilledAtEachStep|TestHundredAtOnce
 			runtime/spawn -test.run=TestContainerRuns|TestExecInto|TestOverlay|TestMasks|TestBindFile|TestUser|TestNull|TestTmpfs|TestFilter|TestUpgrade$
-			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor
+			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor|TestCheckpoint
+		LIST
+		;;
+	systemd) # groups are scopes here, see scope_test.go of both
+		cat <<-LIST
+			runtime/cgroup -test.run=Scope
+			runtime -test.run=TestScope|TestOOM|TestNothingIsLeft|TestExec$|TestPaused|TestCreateFails|TestServerKilledAtEachStep
 		LIST
 		;;
 	*) echo "guest.sh: no guest $1" >&2; exit 64 ;;
@@ -38,7 +45,7 @@ tests() {
 # The tests are built here, all of them before the first boot: compiling there would take longer than everything else.
 prepare() {
 	local package
-	integration/vm/setup.sh && make --no-print-directory build || return 1
+	integration/vm/setup.sh && integration/vm/setup-systemd.sh && make --no-print-directory build || return 1
 	rm -rf "$build"
 	mkdir -p "$tools"
 	cp "$FOUNDRY_CACHE"/tools/containerd-2.4.2/* "$tools" || return 1
@@ -52,6 +59,7 @@ prepare() {
 script() {
 	cat <<-SCRIPT
 		export FOUNDRY_SLOW=1 FOUNDRY_BIN=$build FOUNDRY_CACHE=$build/cache
+		[ ! -d /run/systemd/system ] || export FOUNDRY_TEST_SCOPES=1
 		while read -r package arguments; do
 			cd $PWD/\$package
 			begin=\$SECONDS
@@ -69,6 +77,7 @@ boot() {
 	case $1 in
 	uml) integration/vm/boot-uml.sh -w "$PWD" -m 2048 -t 900 "${copies[@]}" -- "$2" ;;
 	debian) integration/vm/boot.sh -w "$PWD" -c 1 -x quiet -t 900 -- "$2" ;;
+	systemd) integration/vm/boot.sh -s -w "$PWD" -c 1 -x quiet -t 900 -- "$2" ;;
 	esac
 }
 

@@ -11,6 +11,7 @@ while read -r command package; do
 	command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || need="$need $package"
 done <<-LIST
 	busybox busybox-static
+	criu criu
 	gcc gcc
 	git git
 	iptables iptables
