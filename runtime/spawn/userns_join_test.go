@@ -199,6 +199,8 @@ func TestUserNamespaceErrors(t *testing.T) {
 			u.host[1] = plan.Step{Op: plan.OpSource, A: 3, Flags: plan.FlagRec | plan.FlagAttrRec, S: [4]string{idMap, "/", "", idMap}}
 		},
 			"/ cannot be idmapped: file system ", unix.EINVAL},
+		"the host's messages": {func(u *userns) { u.fresh &^= unix.CLONE_NEWIPC },
+			"mount mqueue on /dev/mqueue (the user namespace must own its ipc namespace)", unix.EPERM},
 		"not mounted": {func(u *userns) { u.host = append(u.host, plan.Step{Op: plan.OpUnmountHost, S: [4]string{2: u.data}}) },
 			"unmount DATA", unix.EINVAL},
 		"devpts group": {func(u *userns) { u.enter[0].S[1] = "0 100000 5" },

@@ -77,6 +77,8 @@ void mount_reason(struct stage *st, int fs)
 		line[strcspn(line, "\n")] = 0;
 		text_format(st->slot->what + len, sizeof st->slot->what - len, " (%s)", line + 2);
 	}
+	if (err == EPERM)
+		userns_hint(st);
 	errno = err;
 }
 

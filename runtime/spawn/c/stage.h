@@ -50,6 +50,7 @@ struct stage {
 	} sources[PLAN_MAX_SOURCES];
 	int idmap; /* user namespace with these maps, see userns_of */
 	const char *idmap_uids, *idmap_gids;
+	bool entered; /* a user namespace */
 	bool at_root; /* the working directory is the root to be, see root_approach */
 	char program[4096];
 	char home[512]; /* HOME=DIR for the program, empty: as the plan says */
@@ -95,6 +96,7 @@ int do_keyring(struct stage *st);
 
 /* userns.c, timens.c */
 int userns_prepare(struct stage *st);
+void userns_hint(struct stage *st);
 int do_map_users(struct stage *st);
 int do_root_user(struct stage *st);
 int do_time(struct stage *st);

@@ -50,6 +50,7 @@ static void raise_limits(struct stage *st)
 
 int userns_prepare(struct stage *st)
 {
+	st->entered = true;
 	raise_limits(st);
 	/* The host's groups, which a namespace may forbid to drop. Without the
 	 * right to there are none worth the name. */
@@ -111,4 +112,23 @@ int do_root_user(struct stage *st)
 		return -1;
 	/* As in do_user. */
 	return prctl(PR_SET_DUMPABLE, 0);
+}
+
+/* Adds why the file system of an OP_MOUNT is not to be had by users. */
+void userns_hint(struct stage *st)
+{
+	static const struct {
+		const char *type, *needs;
+	} hints[] = {
+		{"proc", "its pid namespace, and a /proc of the host with nothing mounted over parts of it"},
+		{"sysfs", "its network namespace, and a /sys of the host with nothing mounted over parts of it"},
+		{"mqueue", "its ipc namespace"},
+		{"cgroup", "its cgroup namespace"},
+		{"cgroup2", "its cgroup namespace"},
+	};
+	size_t len = strlen(st->slot->what);
+
+	for (unsigned i = 0; st->entered && i < sizeof hints / sizeof *hints; i++)
+		if (!strcmp(text_of(st, 0), hints[i].type))
+			text_format(st->slot->what + len, sizeof st->slot->what - len, " (the user namespace must own %s)", hints[i].needs);
 }
