@@ -40,6 +40,7 @@ func TestUnified(t *testing.T) {
 		{"ExecBesideNestedGroups", execBesideNestedGroups},
 		{"FrozenByItself", frozenByItself},
 		{"LeavesItsGroup", leavesItsGroup},
+		{"DelegatedGroup", delegatedGroup},
 	} {
 		s.run(t, d)
 	}

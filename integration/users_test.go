@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"foundry/integration/env"
 )
@@ -97,14 +98,32 @@ func mountsOf(t *testing.T, id string) string {
 	return found.String()
 }
 
-// withUsers is a container in a user namespace of its own, from remapped layers.
+// layers are remapped where the kernel can do so: Linux 6.1, in the guests,
+// cannot on a tmpfs.
+func layers(t *testing.T, d *env.Daemon, id string) client.NewContainerOpts {
+	t.Helper()
+	var st unix.Statfs_t
+	var u unix.Utsname
+	if err := unix.Statfs(d.Dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	if st.Type == unix.TMPFS_MAGIC && strings.HasPrefix(unix.ByteSliceToString(u.Release[:]), "6.1.") {
+		return client.WithUserNSRemappedSnapshot(id, d.Image, idMaps(), idMaps())
+	}
+	return client.WithNewSnapshot(id, d.Image, client.WithUserNSRemapperLabels(idMaps(), idMaps()))
+}
+
+// withUsers is a container in a user namespace of its own.
 func withUsers(t *testing.T, d *env.Daemon, text string, opts ...oci.SpecOpts) client.Container {
 	t.Helper()
 	id := "users" + strings.ToLower(rand.Text()[:12])
 	all := append([]oci.SpecOpts{oci.WithDefaultSpec(), oci.WithDefaultUnixDevices, oci.WithImageConfig(d.Image),
 		oci.WithProcessArgs("/bin/sh", "-c", text), oci.WithUserNamespace(idMaps(), idMaps()), change(func(s *specs.Spec) { s.Process.Rlimits = nil })}, opts...)
 	ctx := d.Context(t)
-	c, err := d.Client.NewContainer(ctx, id, client.WithNewSnapshot(id, d.Image, client.WithUserNSRemapperLabels(idMaps(), idMaps())),
+	c, err := d.Client.NewContainer(ctx, id, layers(t, d, id),
 		client.WithNewSpec(all...), client.WithRuntime(env.Runtime(), nil))
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +163,21 @@ func usersProcess(t *testing.T, d *env.Daemon) {
 	env.Eventually(t, "the exec's output", func() bool { return strings.HasSuffix(out.String(), "again\n") })
 	if got := out.String(); got != "7\n8\nagain\n" {
 		t.Errorf("exec as another user: got %q", got)
+	}
+}
+
+// The root of a user namespace rules the groups below its own, where they are
+// mounted to be written to.
+func delegatedGroup(t *testing.T, d *env.Daemon) {
+	c := withUsers(t, d, `cd /sys/fs/cgroup && mkdir inner && echo $$ >inner/cgroup.procs && echo +pids >cgroup.subtree_control && cat /proc/self/cgroup
+		stat -c %u . cgroup.procs inner memory.max; exec sleep 100000`, withGroups("rw"))
+	task := d.StartTask(t, c)
+	env.Eventually(t, "five lines", func() bool { return strings.Count(task.Stdout.String()+task.Stderr.String(), "\n") >= 5 })
+	if got, want := task.Stdout.String(), "0::/inner\n0\n0\n0\n65534\n"; got != want {
+		t.Errorf("got %q, %q, want %q", got, task.Stderr.String(), want)
+	}
+	if got := d.Exec(t, task, "/bin/cat", "/proc/self/cgroup").Stdout; got != "0::/inner\n" {
+		t.Errorf("exec: got %q", got)
 	}
 }
 
