@@ -107,6 +107,12 @@ func (cfg HelperConfig) listener(ctx context.Context, p *Process) func(spawn.Poi
 	return cfg.inside.onListener(ctx, p)
 }
 
+// KillHelper kills a helper and what it has started. One that has ended itself
+// may have left something; a kernel before Linux 6.9 cannot say what.
+func (r *Runtime) KillHelper(ctx context.Context, p *Process) error {
+	return r.killSession(ctx, p)
+}
+
 // killSession kills a helper and, since it leads a session, what it has started
 // and did not send elsewhere.
 func (r *Runtime) killSession(ctx context.Context, p *Process) error {

@@ -13,7 +13,7 @@ import (
 // spawnLogger has the runtime start a log program, so that it is a child of
 // the spawner, outlives the server, and is charged to the helpers' cgroup.
 func (s *Service) spawnLogger(ctx context.Context, l stdio.Logger) (stdio.LoggerProcess, error) {
-	return s.runtime.Helper(ctx, runtime.HelperConfig{
+	p, err := s.runtime.Helper(ctx, runtime.HelperConfig{
 		Path: l.Path, Args: append([]string{l.Path}, l.Args...), Env: l.Env, Dir: "/",
 		Files: []*os.File{nil, nil, nil, l.Files[0], l.Files[1], l.Files[2]},
 		OnExit: func(e runtime.Exit) {
@@ -25,4 +25,21 @@ func (s *Service) spawnLogger(ctx context.Context, l stdio.Logger) (stdio.Logger
 			}()
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &logProgram{p, s.runtime}, nil
+}
+
+// logProgram is a log program that runs.
+type logProgram struct {
+	*runtime.Process
+	rt *runtime.Runtime
+}
+
+// Kill kills it and what it has started.
+func (p *logProgram) Kill() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	defer cancel()
+	return p.rt.KillHelper(ctx, p.Process)
 }

@@ -51,8 +51,8 @@ func ownOptions() []Option {
 			integer(mostRing, func(o *options, v int64) { o.Backlog.Bytes = int(v) })},
 		{"LogLoss", "foundry.log.loss", "string", "absent",
 			"When the oldest lines may be dropped for newer ones because the ring is full. `absent`: while no client has the " +
-				"fifo open any more, as when containerd is stopped; a client that is slow, or has not come yet, is waited " +
-				"for. `never`: the process waits. `full`: whoever reads; the process waits for nobody, also not for a " +
+				"fifo open any more, as when containerd is stopped, or its log program has died; a client that is slow, or has " +
+				"not come yet, is waited for. `never`: the process waits. `full`: whoever reads; the process waits for nobody, also not for a " +
 				"stopped client or a full disk under file://. What is dropped is counted and logged.",
 			oneOf(map[string]func(*options){
 				"absent": func(o *options) { o.Backlog.Loss = stdio.LossAbsent },

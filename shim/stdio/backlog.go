@@ -59,7 +59,7 @@ type stall struct {
 
 // keeps reports whether the stream is one that a ring is for.
 func (s *stream) keeps() bool {
-	return s.policy.Bytes > 0 && (s.fifo || s.toFile && s.policy.Loss == LossFull)
+	return s.policy.Bytes > 0 && (s.fifo || s.logger != nil || s.toFile && s.policy.Loss == LossFull)
 }
 
 // count notes n bytes that have gone to dst.
@@ -123,13 +123,20 @@ func (s *stream) notice() {
 	if s.toFile {
 		return
 	}
-	switch here := s.dst.attended(); {
+	here, why := false, errNobodyReads
+	if s.logger != nil {
+		s.back.seen = true // or Open had failed
+		here, why = s.logger.runs(), errNoLogger
+	} else {
+		here = s.dst.attended()
+	}
+	switch {
 	case here:
 		s.back.seen, s.back.gone = true, time.Time{}
 		s.freed()
 	case s.back.gone.IsZero():
 		s.back.gone = time.Now()
-		s.stuckAt(errNobodyReads)
+		s.stuckAt(why)
 	}
 	if s.progress.Load() > uint64(s.dst.unread()) {
 		s.back.seen = true // somebody has taken bytes
@@ -142,7 +149,7 @@ func (s *stream) engages() bool {
 	if s.policy.Loss == LossFull {
 		return true
 	}
-	return s.fifo && s.back.seen && !s.back.gone.IsZero()
+	return !s.toFile && s.back.seen && !s.back.gone.IsZero()
 }
 
 // openRing has the stream go on with a ring, if there is memory for it or the

@@ -11,8 +11,7 @@ import (
 
 const (
 	drainLook  = 20 * time.Millisecond
-	drainStuck = time.Second            // without progress: nobody will take the rest
-	drainTry   = 100 * time.Millisecond // for what was stuck before Drain came
+	drainStuck = 2 * time.Second // without progress: nobody will take the rest
 )
 
 var errNobodyReads = errors.New("nobody reads it")
@@ -51,6 +50,9 @@ func (io *IO) Drain(ctx context.Context) error {
 		s.stall.due.Store(true)
 		s.tryNow() // it may have waited for a retry
 	}
+	if io.logger != nil {
+		io.logger.hurry()
+	}
 	began := time.Now()
 	tick := time.NewTicker(drainLook)
 	defer tick.Stop()
@@ -62,7 +64,7 @@ func (io *IO) Drain(ctx context.Context) error {
 			return fmt.Errorf("drain output of %q: %w", io.cfg.ContainerID, context.Cause(ctx))
 		case <-tick.C:
 		}
-		if err := io.hopeless(); err != nil && time.Since(began) > drainTry {
+		if err := io.hopeless(); err != nil && time.Since(began) >= drainStuck {
 			return fmt.Errorf("drain output of %q: %w", io.cfg.ContainerID, err)
 		}
 	}
@@ -111,7 +113,7 @@ func (io *IO) policiesLocked() {
 	}
 	for _, s := range io.outputs {
 		s.policy = io.cfg.Backlog
-		s.back.seen = s.fifo && s.dst.met
+		s.back.seen = s.fifo && s.dst.met || s.logger != nil
 		if s.keeps() && s.fifo && !s.back.seen {
 			s.expect()
 		}

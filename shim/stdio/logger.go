@@ -32,6 +32,7 @@ type Logger struct {
 // LoggerProcess is a log program that runs.
 type LoggerProcess interface {
 	Signal(syscall.Signal) error
+	Kill() error  // and whatever it has started; also when it has ended itself
 	Close() error // gives back the caller's descriptors; ends nothing
 }
 
@@ -39,10 +40,14 @@ type LoggerProcess interface {
 // hold the read ends too: a program that dies breaks no writer, and its
 // successor goes on where it stopped.
 type logger struct {
-	pump  *Pump
-	cfg   *Config
-	t     target
-	pipes [2]*file // what it reads: stdout, stderr
+	pump *Pump
+	io   *IO
+	cfg  *Config
+	t    target
+
+	pipesMu sync.Mutex // guards what follows
+	pipes   [2]*file   // what it reads: stdout, stderr
+	ended   bool       // there are to be no more
 
 	starting sync.Mutex // held during start
 
@@ -62,7 +67,7 @@ func (io *IO) openLogger(ctx context.Context, t target) error {
 	if io.cfg.Spawn == nil {
 		return fmt.Errorf("log program %s: nobody to start it", t.path)
 	}
-	l := &logger{pump: io.pump, cfg: &io.cfg, t: t}
+	l := &logger{pump: io.pump, io: io, cfg: &io.cfg, t: t}
 	io.logger = l
 	for i, tag := range []uint64{HoldStdout, HoldStderr} {
 		if err := io.addLogged(tag, &l.pipes[i]); err != nil {
@@ -99,7 +104,7 @@ func (io *IO) addLogged(tag uint64, pipe **file) error {
 	}
 	dst := newFile(fd, "pipe to log program")
 	dst.pipe = true
-	io.outputs = append(io.outputs, io.add(&stream{tag: tag, mode: copied, dst: dst}))
+	io.outputs = append(io.outputs, io.add(&stream{tag: tag, mode: copied, dst: dst, logger: io.logger}))
 	return unix.SetNonblock(fd, true)
 }
 
@@ -137,12 +142,20 @@ func (l *logger) start(ctx context.Context) error {
 // exited has the program started again while there is something to log.
 func (l *logger) exited(run *loggerRun) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.run != run || run.seen {
+		l.mu.Unlock()
 		return
 	}
 	run.seen = true
+	died := !l.stopped && !l.hungUp()
+	l.mu.Unlock()
+	if died { // what it has left would read what is for its successor
+		_ = run.proc.Kill()
+		_ = l.detour() // or the process waits for the successor
+	}
 	run.proc.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if time.Since(run.began) > 50*l.pump.cfg.Retry {
 		l.delay = 0 // it had worked
 	}
@@ -207,12 +220,8 @@ func (l *logger) stop() error {
 		}
 		err = run.stop(part, time.Until(deadline))
 	}
-	for i, p := range l.pipes {
-		if p != nil {
-			l.pump.lost.Add(uint64(p.unread()))
-			p.unref()
-			l.pipes[i] = nil
-		}
+	for _, tag := range []uint64{HoldStdout, HoldStderr} {
+		l.replace(tag, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("log program %s: %w", l.t.path, err)
@@ -241,20 +250,19 @@ func (l *logger) alive() bool {
 
 // hungUp reports whether nobody can write any more.
 func (l *logger) hungUp() bool {
-	for _, p := range l.pipes {
-		if p != nil && !p.hungUp() {
-			return false
-		}
+	hungUp := true
+	for _, p := range l.ends() {
+		hungUp = hungUp && p.hungUp()
+		p.unref()
 	}
-	return true
+	return hungUp
 }
 
 func (l *logger) unread() int {
 	n := 0
-	for _, p := range l.pipes {
-		if p != nil {
-			n += p.unread()
-		}
+	for _, p := range l.ends() {
+		n += p.unread()
+		p.unref()
 	}
 	return n
 }

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain is also the log program of these tests: see logMain.
@@ -41,6 +43,12 @@ func logMain(args []string) int {
 		time.Sleep(time.Hour)
 	case "crash":
 		return 1
+	case "child":
+		child := exec.Command("/bin/sleep", "1000")
+		child.ExtraFiles = []*os.File{os.NewFile(3, "in")}
+		child.Start()
+		os.WriteFile(arg["out"]+".child", fmt.Append(nil, child.Process.Pid), 0o600)
+		defer child.Process.Kill()
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 	}
@@ -94,10 +102,18 @@ type program struct{ *os.Process }
 func (p program) Signal(s syscall.Signal) error { return p.Process.Signal(s) }
 func (p program) Close() error                  { return nil }
 
+func (p program) Kill() error {
+	if err := unix.Kill(-p.Pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return err
+	}
+	return nil
+}
+
 func (p *programs) spawn(_ context.Context, l Logger) (LoggerProcess, error) {
 	cmd := exec.Command(l.Path, l.Args...)
 	cmd.Env = l.Env
 	cmd.ExtraFiles = l.Files[:]
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (r *loggerRun) stop(grace, limit time.Duration) error {
 // kill ends it at once.
 func (r *loggerRun) kill() error {
 	defer r.proc.Close()
-	err := r.signal(syscall.SIGKILL)
+	err := r.proc.Kill()
 	if !r.within(time.Second) {
 		err = errors.Join(err, errors.New("still there a second after SIGKILL"))
 	}
@@ -99,7 +99,8 @@ func (l *logger) spawn(ctx context.Context, run *loggerRun) error {
 			f.Close() // nil is an error that nobody needs
 		}
 	}()
-	for i, p := range l.pipes {
+	for i, p := range l.ends() {
+		defer p.unref()
 		if spec.Files[i], err = p.dup(); err != nil {
 			return err
 		}

@@ -59,8 +59,9 @@ type stream struct {
 	in   uint64 // token of the watch for src
 	out  uint64 // token of the watch for dst
 
-	toFile bool // writes may block or fail for a while
-	fifo   bool // dst is a client's fifo: readers come and go
+	toFile bool    // writes may block or fail for a while
+	fifo   bool    // dst is a client's fifo: readers come and go
+	logger *logger // reads what goes to dst; nil with watched
 
 	policy   Backlog
 	back     backlog
