@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/go-logr/logr"
+	"google.golang.org/grpc"
 	internalapi "k8s.io/cri-api/pkg/apis"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	remote "k8s.io/cri-client/pkg"
@@ -68,9 +69,14 @@ const gateway = "10.88.0.1"
 // node is a containerd with the CRI plugin, and a kubelet's view of it.
 type node struct {
 	*env.Daemon
+	*clients
+	handler string
+}
+
+// clients are new ones after a restart of containerd, for all who have them.
+type clients struct {
 	runtime internalapi.RuntimeService
 	images  internalapi.ImageManagerService
-	handler string
 }
 
 // newNode starts a node with the images that the stories use.
@@ -85,8 +91,9 @@ func newNode(t *testing.T) *node {
 	if err := os.WriteFile(d.Dir+"/net.d/pods.conflist", []byte(network), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{Daemon: d, handler: "foundry"}
+	n := &node{Daemon: d, clients: &clients{}, handler: "foundry"}
 	n.connect(t)
+	t.Cleanup(n.disconnect)
 	n.pull(t, env.ImageConfig{Ref: busybox})
 	n.pull(t, env.ImageConfig{Ref: pauseImage, Config: map[string]any{"Cmd": []string{"/bin/sleep", "1000000000"}}})
 	n.pull(t, env.ImageConfig{Ref: dataImage, Files: map[string]string{"home/data.txt": dataText}})
@@ -111,19 +118,24 @@ func (n *node) pull(t *testing.T, cfg env.ImageConfig) {
 }
 
 // connect makes clients, and waits until runtime and network are ready.
+// containerd answers before its CRI plugin does.
 func (n *node) connect(t *testing.T) {
 	t.Helper()
 	ctx, endpoint := context.Background(), "unix://"+n.Address
+	plain := runtimeapi.NewRuntimeServiceClient(n.Client.Conn().(grpc.ClientConnInterface))
+	env.Eventually(t, "the CRI plugin answers", func() bool {
+		_, err := plain.Version(ctx, &runtimeapi.VersionRequest{})
+		return err == nil
+	})
 	var err error
 	n.runtime, err = remote.NewRemoteRuntimeServiceBuilder().WithEndpoint(endpoint).WithConnectionTimeout(time.Minute).Build(ctx)
 	if err != nil {
-		t.Fatalf("connect to the CRI runtime service: %v\n%s", err, n.Log())
+		t.Fatalf("connect to the CRI runtime service: %v", err)
 	}
 	n.images, err = remote.NewRemoteImageServiceBuilder().WithEndpoint(endpoint).WithConnectionTimeout(time.Minute).Build(ctx)
 	if err != nil {
 		t.Fatalf("connect to the CRI image service: %v", err)
 	}
-	t.Cleanup(func() { n.runtime.Close(ctx); n.images.Close(ctx) })
 	env.Eventually(t, "runtime and network are ready", func() bool {
 		got, err := n.runtime.Status(ctx, false)
 		if err != nil {
@@ -139,9 +151,15 @@ func (n *node) connect(t *testing.T) {
 	})
 }
 
+func (n *node) disconnect() {
+	n.runtime.Close(context.Background())
+	n.images.Close(context.Background())
+}
+
 // restart restarts containerd, with pods on it.
 func (n *node) restart(t *testing.T) {
 	t.Helper()
+	n.disconnect()
 	n.Restart(t)
 	n.connect(t)
 }
