@@ -5,12 +5,15 @@ package spawn
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"foundry/runtime/plan"
 
@@ -206,5 +209,63 @@ func TestUserNamespaceRaisesLimits(t *testing.T) {
 	insertBefore(e, plan.OpUmask, plan.Step{Op: plan.OpRlimit, FD: -1, A: resource, B: limit.Max + 1, C: limit.Max + 2})
 	if got, _ := w.output(e, init.Pidfd); got != fmt.Sprint(limit.Max+1, limit.Max+2) {
 		t.Errorf("exec: got %q, want one and two more than %d", got, limit.Max)
+	}
+}
+
+// killChild kills pid if it is a child of the spawner: the number may be old.
+func (w *world) killChild(pid int) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(pidfd)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err == nil && strings.Contains(string(text), "\nPPid:\t"+itoa(w.client.Pid())+"\n") {
+		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// TestUserNamespaceKilledAnywhere: stages that are killed at any moment, aides
+// and intermediates too, leave nothing.
+func TestUserNamespaceKilledAnywhere(t *testing.T) {
+	w := newWorld(t, 16)
+	u := w.userns("exit 3")
+	p := u.plan()
+	w.output(p, nil)
+	before, hostBefore := w.count(), hostState(t)
+	r := rand.New(rand.NewPCG(5, 6))
+	page := w.client.slots.page(1)
+	killed := 0
+	for range 150 {
+		done, stop := make(chan struct{}), time.Duration(r.IntN(3000))*time.Microsecond
+		go func() {
+			defer close(done)
+			time.Sleep(stop) // the moment is what the test is about
+			w.killChild(int(atomic.LoadInt32(&page.Pid)))
+		}()
+		proc, err := w.client.Spawn(w.context(), Request{Key: w.keys.Add(1), Plan: p, Files: make([]*os.File, 3)})
+		if err != nil {
+			killed++
+			<-done
+			continue
+		}
+		for point := PointReady; err == nil && point != PointExec; {
+			if point, err = proc.Sync(w.context()); err == nil && point != PointExec {
+				err = proc.Go()
+			}
+		}
+		if e := w.exit(proc); e.Status == 137 {
+			killed++
+		}
+		<-done
+		proc.Close()
+	}
+	t.Logf("%d killed", killed)
+	eventually(t, "end of all children", func() bool { return w.count() == before })
+	if list := w.list(); len(list) != 0 {
+		t.Errorf("slots in use: %+v", list)
+	}
+	if after := hostState(t); after != hostBefore {
+		t.Errorf("before:\n%s\nafter:\n%s", hostBefore, after)
 	}
 }
