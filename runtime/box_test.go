@@ -92,7 +92,7 @@ func newPlace(t testing.TB) place {
 	t.Helper()
 	dir := t.TempDir()
 	unique := fmt.Sprintf("foundry-test-%d-%s", os.Getpid(), filepath.Base(filepath.Dir(dir)))
-	p := place{dir: dir, root: filepath.Join(dir, unique), group: "/" + unique}
+	p := place{dir: dir, root: filepath.Join(dir, unique), group: groupCalled(unique)}
 	if err := os.Mkdir(p.root, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func (w *world) bundle(id string, spec *specs.Spec) string {
 func (w *world) spec(id string, args ...string) *specs.Spec {
 	spec := ctrSpec(w.t)
 	spec.Process.Args = args
-	spec.Linux.CgroupsPath = w.group + "/" + id
+	spec.Linux.CgroupsPath = w.cgroupsPath(id)
 	return spec
 }
 

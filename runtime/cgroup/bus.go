@@ -30,6 +30,8 @@ type bus struct {
 	mu      sync.Mutex // guards conn and release
 	conn    *systemd.Conn
 	release int // of systemd: 252
+
+	kills kills
 }
 
 // call runs fn with the connection, a second time with a new one when the

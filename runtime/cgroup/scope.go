@@ -135,6 +135,9 @@ func (g *Group) Settled() error {
 	if g.unit == (unit{}) {
 		return nil
 	}
+	if g.info.Unified {
+		g.info.bus.kills.begin(g)
+	}
 	err := g.hold.end()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -177,9 +180,15 @@ func (g *Group) stopScope(deadline time.Time) error {
 		}
 		time.Sleep(delay)
 	}
+	if _, err := g.OOMKills(); err != nil { // the last time that it can be told
+		return err
+	}
 	err := g.info.bus.stopUnit(g.unit.name)
-	if errors.Is(err, ErrNoSystemd) {
+	switch {
+	case errors.Is(err, ErrNoSystemd):
 		return nil // then it never made one
+	case err == nil:
+		g.info.bus.kills.end(g)
 	}
 	return err
 }

@@ -17,8 +17,6 @@ import (
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	systemd "github.com/coreos/go-systemd/v22/dbus"
-	"github.com/opencontainers/cgroups"
-	oracle "github.com/opencontainers/cgroups/systemd"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -248,50 +246,73 @@ func TestScopeOfOneProcess(t *testing.T) {
 	}
 }
 
-// systemd removes a scope with its last process; that one was killed for want
-// of memory must be known afterwards.
+// systemd removes a scope with its last process; why that was killed must be
+// known afterwards, and only of the container that it was in.
 func TestScopeAfterExit(t *testing.T) {
 	info := systemdInfo(t)
-	g := scope(t, info, scopePath(t), &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(16 << 20)), Swap: ptr(int64(16 << 20))}})
 	w, err := NewWatcher()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	told := make(chan struct{}, 1)
-	if _, err := w.Watch(g, func() { told <- struct{}{} }); err != nil {
+	limit := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(16 << 20)), Swap: ptr(int64(16 << 20))}}
+	told := make(chan string, 8)
+	start := func(name, script string) (*Group, *exec.Cmd) {
+		g := scope(t, info, testSlice()+":afterexit:"+name, limit)
+		if _, err := w.Watch(g, func() { told <- name }); err != nil {
+			t.Fatal(err)
+		}
+		cmd := run(t, g, script)
+		if err := g.Settled(); err != nil {
+			t.Fatal(err)
+		}
+		return g, cmd
+	}
+	bystander, other := start("bystander", "echo ready; exec sleep 1000")
+	for range 2 { // the second must not be taken for the first
+		g, _ := start("greedy", "echo ready; read go; exec tail /dev/zero")
+		eventually(t, "systemd removes the scope", func() bool { return !exists(g.v2) })
+		select {
+		case name := <-told:
+			if name != "greedy" {
+				t.Errorf("told of %s", name)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("nobody told of the kill")
+		}
+		if n := killsOf(t, g); n == 0 {
+			t.Error("no kill in Stats")
+		}
+		if err := g.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = other.Process.Kill()
+	eventually(t, "systemd removes the other scope", func() bool { return !exists(bystander.v2) })
+	if n := killsOf(t, bystander); n != 0 {
+		t.Errorf("%d kills in the bystander", n)
+	}
+	if n, err := bystander.OOMKills(); n != 0 || err != nil {
+		t.Errorf("bystander's OOMKills = %d, %v", n, err)
+	}
+}
+
+func killsOf(t *testing.T, g *Group) uint64 {
+	t.Helper()
+	if _, err := g.OOMKills(); err != nil {
 		t.Fatal(err)
 	}
-	run(t, g, "echo ready; tail /dev/zero; exec sleep 1000")
-	if err := g.Settled(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-told:
-	case <-time.After(20 * time.Second):
-		t.Fatal("nobody told of the kill")
-	}
-	if err := g.Kill(within(t, 10*time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "systemd removes the scope", func() bool { return !exists(g.v2) })
 	s, err := g.Stats()
 	if err != nil {
 		t.Fatal(err)
 	}
-	kills := uint64(0)
 	switch s := s.(type) {
 	case *v1.Metrics:
-		kills = s.MemoryOomControl.OomKill
+		return s.MemoryOomControl.OomKill
 	case *v2.Metrics:
-		kills = s.MemoryEvents.OomKill
+		return s.MemoryEvents.OomKill
 	}
-	if kills == 0 {
-		t.Errorf("no kill in %v", s)
-	}
-	if n, err := g.OOMKills(); n == 0 || err != nil {
-		t.Errorf("OOMKills = %d, %v", n, err)
-	}
+	return 0
 }
 
 // A connection that broke is made again.
@@ -303,107 +324,4 @@ func TestScopeReconnects(t *testing.T) {
 	if err := g.Update(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(9))}}); err != nil {
 		t.Error(err)
 	}
-}
-
-// scopeDiffers names deliberate differences from runc's systemd driver.
-var scopeDiffers = map[string]string{
-	"memory and no swap":  "runc does not tell systemd of a swap limit of 0, and a daemon-reload lifts it",
-	"everything of a pod": "likewise",
-	"cpu quota":           "the period is told too, or systemd would not know of an earlier one's end",
-	"cpu quota none":      "likewise",
-	"cpu quota too small": "likewise",
-}
-
-// TestScopesEqualRunc makes scopes by runc's library and here, and compares the
-// files and what systemd believes.
-func TestScopesEqualRunc(t *testing.T) {
-	info := systemdInfo(t)
-	same, unused := 0, maps.Clone(scopeDiffers)
-	for _, c := range limitCases(t) {
-		if differs[c.name] != "" || strings.HasPrefix(c.name, "devices") {
-			continue // systemd hears nothing of devices on v2
-		}
-		ours, ourErr := Create(Config{Info: info, Path: testSlice() + ":ours:c", Resources: c.parse(t), Hold: sleeper(t)})
-		theirs, theirErr := runcScope(t, info, c.parse(t))
-		if (ourErr == nil) != (theirErr == nil) {
-			t.Errorf("%s: error %v, want like %v", c.name, ourErr, theirErr)
-		}
-		if ourErr == nil && theirErr == nil {
-			same++
-			if _, err := ours.apply(ours.hold.pids); err != nil { // as Settled does, but the holder stays
-				t.Errorf("%s: %v", c.name, err)
-			}
-			got, want := limitsOf(ours), limitsOf(theirs)
-			eq := true
-			for f := range want {
-				if got[f] != want[f] {
-					eq = false
-					if scopeDiffers[c.name] == "" {
-						t.Errorf("%s: %s = %q, want %q", c.name, f, got[f], want[f])
-					}
-				}
-			}
-			got, want = showAll(t, info, ours.unit.name, "Scope"), showAll(t, info, theirs.unit.name, "Scope")
-			for _, p := range limitProperties {
-				if got[p] != want[p] {
-					eq = false
-					if scopeDiffers[c.name] == "" {
-						t.Errorf("%s: %s = %q, want %q", c.name, p, got[p], want[p])
-					}
-				}
-			}
-			if !eq {
-				delete(unused, c.name)
-			}
-		}
-		for _, g := range []*Group{ours, theirs} {
-			if g == nil {
-				continue
-			}
-			_ = g.Kill(within(t, 10*time.Second))
-			if err := g.Remove(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	t.Logf("%d cases end in the same files and properties", same)
-	for name := range unused {
-		t.Errorf("%q does not differ", name)
-	}
-}
-
-func runcScope(t *testing.T, info Info, r *specs.LinuxResources) (*Group, error) {
-	t.Helper()
-	res, err := runcResources(r)
-	if err != nil {
-		return nil, err
-	}
-	g, err := Open(info, testSlice()+":theirs:c")
-	if err != nil {
-		return nil, err
-	}
-	holder, err := sleeper(t)()
-	if err != nil {
-		return nil, err
-	}
-	g.hold.release = holder.Release
-	cg := &cgroups.Cgroup{Name: "c", Parent: testSlice(), ScopePrefix: "theirs", Resources: res}
-	var m cgroups.Manager
-	if info.Unified {
-		m, err = oracle.NewUnifiedManager(cg, g.v2)
-	} else {
-		m, err = oracle.NewLegacyManager(cg, nil)
-	}
-	if err != nil {
-		return nil, errors.Join(err, holder.Release())
-	}
-	if err = m.Apply(holder.Pid); err == nil {
-		err = m.Set(res)
-	}
-	if err != nil {
-		_ = holder.Release()
-		_ = g.Remove()
-		return nil, err
-	}
-	return g, nil
 }

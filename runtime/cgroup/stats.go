@@ -10,12 +10,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
-	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
 )
 
 // Stats reads the group's counters: a *v1.Metrics or *v2.Metrics of
@@ -45,48 +41,6 @@ func (g *Group) Stats() (any, error) {
 	return metrics, nil
 }
 
-// last is what was last read of a scope, which systemd removes with the last
-// process in it. Containerd asks later than that why a container was killed.
-type last struct {
-	mu      sync.Mutex // guards what follows
-	metrics any
-	kills   uint64
-}
-
-func (l *last) keep(metrics any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.metrics = metrics
-}
-
-func (l *last) keepKills(n uint64) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.kills = max(l.kills, n)
-	return l.kills
-}
-
-// stats are those of the last reading, with all kills that are known of.
-func (l *last) stats() any {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch m := l.metrics.(type) {
-	case *v1.Metrics:
-		m = proto.CloneOf(m)
-		if m.MemoryOomControl != nil {
-			m.MemoryOomControl.OomKill = max(m.MemoryOomControl.OomKill, l.kills)
-		}
-		return m
-	case *v2.Metrics:
-		m = proto.CloneOf(m)
-		if m.MemoryEvents != nil {
-			m.MemoryEvents.OomKill = max(m.MemoryEvents.OomKill, l.kills)
-		}
-		return m
-	}
-	return nil
-}
-
 // OOMKills counts the processes of the group and of those below it that were
 // killed for want of memory, also when the limit was that of a group above.
 // v1 counts in the group of the killed process alone, v2 in all above it too.
@@ -104,6 +58,9 @@ func (g *Group) OOMKills() (uint64, error) {
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 		return 0, fmt.Errorf("read oom kills of cgroup %s: %w", g.path, err)
+	}
+	if g.unit != (unit{}) && g.info.Unified && !exists(dir) {
+		g.info.bus.kills.claim(g)
 	}
 	return g.last.keepKills(n), nil
 }
