@@ -75,6 +75,35 @@ func TestOwnAgent(t *testing.T) {
 	}
 }
 
+// A container that asks without end has its answers in turn, few lines in the
+// log, and keeps nobody from theirs.
+func TestAgentIsShared(t *testing.T) {
+	log := newSink(t)
+	w := newWorldWith(t, Config{Log: slog.New(slog.NewTextHandler(log, nil))})
+	noisy := w.asking("noisy", "sh", "-c", "while :; do mkdir /run/a 2>/dev/null; done")
+	noisy.Annotations = map[string]string{oci.AgentAnnotation: "deny", "foundry.sekkomp": "x"}
+	quiet := w.asking("quiet", "sleep", "60")
+	quiet.Annotations = map[string]string{oci.AgentAnnotation: "log"}
+	for id, spec := range map[string]*specs.Spec{"noisy": noisy, "quiet": quiet} {
+		if err := w.create(id, spec).Start(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "calls that are not logged", func() bool { return strings.Contains(log.soFar(), "more calls were not logged") })
+	for i := range 20 {
+		b := &box{t: t, Container: w.Container("test", "quiet")}
+		if e, out := b.exec("mkdir", fmt.Sprint("/run/", i)); e.Status != 0 {
+			t.Errorf("got %+v, %q", e, out)
+		}
+	}
+	if n := strings.Count(log.soFar(), "id=noisy call=mkdir"); n > 10*agentLines {
+		t.Errorf("%d calls are logged", n)
+	}
+	if !strings.Contains(log.soFar(), "annotation=foundry.sekkomp") {
+		t.Error("no warning of an annotation that nobody knows")
+	}
+}
+
 // helping is what an agent elsewhere does: it takes listeners and denies.
 func helping(t *testing.T, path string) <-chan specs.ContainerProcessState {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,6 +160,54 @@ func TestJoinedUserNamespace(t *testing.T) {
 		if _, got := b.exec("sh", "-c", "id -u"); got != "0\n" {
 			t.Errorf("exec: got %q", got)
 		}
+	}
+}
+
+// A pod's namespaces may be pinned, with no process in them.
+func TestPinnedUserNamespace(t *testing.T) {
+	w := newWorld(t)
+	first := w.spec("pinner", "sleep", "60")
+	withUsers(first)
+	pinner := w.create("pinner", first)
+	pin := func(kind string) string {
+		path := filepath.Join(w.dir, kind)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount(fmt.Sprintf("/proc/%d/ns/%s", pinner.Pid(), kind), path, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { // before the place looks for what is left
+			if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		return path
+	}
+	paths := map[specs.LinuxNamespaceType]string{specs.NetworkNamespace: pin("net"), specs.IPCNamespace: pin("ipc"), specs.UTSNamespace: pin("uts")}
+	users := pin("user")
+	want := strings.Fields(namespacesOf(t, pinner.Pid()))
+	if err := pinner.Delete(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	spec := w.spec("pinned", "sh", "-c", "echo again >/dev/stdout; exec sleep 60")
+	withUsers(spec)
+	for i, ns := range spec.Linux.Namespaces {
+		spec.Linux.Namespaces[i].Path = paths[ns.Type]
+		if ns.Type == specs.UserNamespace {
+			spec.Linux.Namespaces[i].Path = users
+		}
+	}
+	b := w.create("pinned", spec)
+	if err := b.Start(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(namespacesOf(t, b.Pid())); !slices.Equal(got[2:], want[2:]) || got[0] == want[0] || got[1] == want[1] {
+		t.Errorf("got %q, of the pod %q", got, want)
+	}
+	eventually(t, "the stream", func() bool { return b.out.soFar() == "again\n" })
+	if _, got := b.exec("readlink", "/proc/self/ns/user"); got != want[5]+"\n" {
+		t.Errorf("exec: got %q, want %q", got, want[5])
 	}
 }
 
