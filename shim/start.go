@@ -66,6 +66,9 @@ func (c *container) startExec(ctx context.Context, s *Service, exec string) (int
 	early := p.early
 	c.mu.Unlock()
 	early.apply(io)
+	if c.opts.ExecOrphan > 0 {
+		go c.endOrphan(p, io)
+	}
 	return proc.Pid(), c.step(Event{Verb: DidStart, Exec: exec, Pid: proc.Pid()})
 }
 

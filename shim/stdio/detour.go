@@ -66,11 +66,11 @@ func (l *logger) detourOf(s *stream) error {
 func (p *Pump) borrow(s *stream, f func()) {
 	for {
 		p.mu.Lock()
-		switch s.state {
-		case finished, fresh:
+		switch {
+		case s.closed || s.state == finished || s.state == fresh:
 			p.mu.Unlock()
 			return
-		case idle:
+		case s.state == idle:
 			s.state = running
 			p.mu.Unlock()
 			f()
