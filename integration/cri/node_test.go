@@ -80,7 +80,7 @@ type clients struct {
 }
 
 // newNode starts a node with the images that the stories use.
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	env.RequireRoot(t)
 	klog.SetLogger(logr.Discard()) // the client logs each error that it returns
@@ -108,7 +108,7 @@ func (n *node) with(handler string) *node {
 }
 
 // pull makes an image known to the CRI plugin, which hears of it by an event.
-func (n *node) pull(t *testing.T, cfg env.ImageConfig) {
+func (n *node) pull(t testing.TB, cfg env.ImageConfig) {
 	t.Helper()
 	n.Import(t, namespaces.WithNamespace(n.Context(t), "k8s.io"), cfg)
 	env.Eventually(t, "the CRI plugin knows "+cfg.Ref, func() bool {
@@ -119,7 +119,7 @@ func (n *node) pull(t *testing.T, cfg env.ImageConfig) {
 
 // connect makes clients, and waits until runtime and network are ready.
 // containerd answers before its CRI plugin does.
-func (n *node) connect(t *testing.T) {
+func (n *node) connect(t testing.TB) {
 	t.Helper()
 	ctx, endpoint := context.Background(), "unix://"+n.Address
 	plain := runtimeapi.NewRuntimeServiceClient(n.Client.Conn().(grpc.ClientConnInterface))

@@ -42,7 +42,7 @@ func (n *node) podConfig() *runtimeapi.PodSandboxConfig {
 }
 
 // pod runs one, which is stopped and removed at the end of the test.
-func (n *node) pod(t *testing.T, change ...func(*runtimeapi.PodSandboxConfig)) *pod {
+func (n *node) pod(t testing.TB, change ...func(*runtimeapi.PodSandboxConfig)) *pod {
 	t.Helper()
 	p, err := n.tryPod(n.Context(t), change...)
 	if err != nil {
@@ -82,7 +82,7 @@ type container struct {
 }
 
 // run creates and starts a container; the pod's removal takes it along.
-func (p *pod) run(t *testing.T, change func(*runtimeapi.ContainerConfig), args ...string) *container {
+func (p *pod) run(t testing.TB, change func(*runtimeapi.ContainerConfig), args ...string) *container {
 	t.Helper()
 	c, err := p.tryRun(p.Context(t), change, args...)
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *pod) run(t *testing.T, change func(*runtimeapi.ContainerConfig), args .
 }
 
 // sleeper is a container that is there to be asked.
-func (p *pod) sleeper(t *testing.T, change func(*runtimeapi.ContainerConfig)) *container {
+func (p *pod) sleeper(t testing.TB, change func(*runtimeapi.ContainerConfig)) *container {
 	t.Helper()
 	return p.run(t, change, "/bin/sleep", "1000000000")
 }
@@ -145,7 +145,7 @@ func (c *container) tryExec(ctx context.Context, timeout time.Duration, args ...
 	return r, err
 }
 
-func (c *container) exec(t *testing.T, args ...string) result {
+func (c *container) exec(t testing.TB, args ...string) result {
 	t.Helper()
 	r, err := c.tryExec(c.Context(t), 0, args...)
 	if err != nil {
@@ -155,7 +155,7 @@ func (c *container) exec(t *testing.T, args ...string) result {
 }
 
 // sh is the output of a shell script in the container, trimmed.
-func (c *container) sh(t *testing.T, script string) string {
+func (c *container) sh(t testing.TB, script string) string {
 	t.Helper()
 	r := c.exec(t, "/bin/sh", "-c", script)
 	if r.code != 0 {
@@ -165,14 +165,14 @@ func (c *container) sh(t *testing.T, script string) string {
 }
 
 // expect checks what a shell script in the container prints.
-func (c *container) expect(t *testing.T, script, want string) {
+func (c *container) expect(t testing.TB, script, want string) {
 	t.Helper()
 	if got := c.sh(t, script); got != want {
 		t.Errorf("%s:\n got %q\nwant %q", script, got, want)
 	}
 }
 
-func (c *container) status(t *testing.T) *runtimeapi.ContainerStatus {
+func (c *container) status(t testing.TB) *runtimeapi.ContainerStatus {
 	t.Helper()
 	got, err := c.runtime.ContainerStatus(c.Context(t), c.id, false)
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *container) status(t *testing.T) *runtimeapi.ContainerStatus {
 }
 
 // ended waits for the end of the container.
-func (c *container) ended(t *testing.T) *runtimeapi.ContainerStatus {
+func (c *container) ended(t testing.TB) *runtimeapi.ContainerStatus {
 	t.Helper()
 	var s *runtimeapi.ContainerStatus
 	env.Eventually(t, "container ends", func() bool {
@@ -194,7 +194,7 @@ func (c *container) ended(t *testing.T) *runtimeapi.ContainerStatus {
 
 // log is the container's log without the times: stream and text of each line,
 // with P: before a part that the next one continues.
-func (c *container) log(t *testing.T) string {
+func (c *container) log(t testing.TB) string {
 	t.Helper()
 	b, err := os.ReadFile(c.config.LogDirectory + "/" + c.name + ".log")
 	if err != nil {
