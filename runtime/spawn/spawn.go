@@ -24,8 +24,9 @@ type Request struct {
 }
 
 // Spawn has a process made. It returns when the process exists; what becomes
-// of it Sync tells. A process of a cancelled Spawn is killed; its exit is told
-// like any other.
+// of it Sync tells. Of a plan with [plan.OpFork] that is the process that is
+// forked, and a step that fails before it is the error, a *[StageError]. A
+// process of a cancelled Spawn is killed; its exit is told like any other.
 func (c *Client) Spawn(ctx context.Context, r Request) (*Process, error) {
 	if r.Key == 0 || len(r.Files) != len(r.Plan.Files) {
 		return nil, fmt.Errorf("spawn: key %d, %d files for a plan of %d: %w", r.Key, len(r.Files), len(r.Plan.Files), unix.EINVAL)

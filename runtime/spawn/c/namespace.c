@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #ifndef SLOW_FORK
@@ -40,6 +41,9 @@ int do_setns(struct stage *st)
 		say_namespaces(st, "join");
 		return -1;
 	}
+	/* Where fs.suid_dumpable is 1 another owner's namespace undid it. */
+	if (st->step->a & NS_USER)
+		prctl(PR_SET_DUMPABLE, 0);
 	if (!(st->step->a & NS_MNT))
 		return 0;
 	/* The root of what was joined; an earlier one lies elsewhere. */

@@ -47,8 +47,10 @@ static int userns_of(struct stage *st, const char *uids, const char *gids)
 		close(st->idmap);
 	st->idmap = -1;
 	say(st, "make user namespace");
-	if (aide_start(st, &a, NS_USER, send_userns))
+	if (aide_start(st, &a, NS_USER, send_userns)) {
+		userns_refused(st);
 		return -1;
+	}
 	fd = receive_userns(st, &a, uids, gids);
 	err = errno;
 	aide_end(&a);
@@ -73,15 +75,15 @@ static const struct {
 
 static void say_not_idmapped(struct stage *st, int tree, bool all)
 {
-	const char *name = "here", *since = NULL;
+	const char *name = NULL, *since = NULL;
 	struct statfs fs = {0};
 
 	fstatfs(tree, &fs);
 	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (kinds[i].magic == (uint32_t)fs.f_type)
 			name = kinds[i].name, since = kinds[i].since;
-	say(st, "%s cannot be idmapped: file system %s%s does not support it%s%s", text_of(st, 1), name,
-	    all ? ", or one mounted below," : "", since ? ", or needs Linux >= " : "", since ? since : "");
+	say(st, "%s cannot be idmapped: %s%s%s does not support it%s%s", text_of(st, 1), name ? "file system " : "its file system",
+	    name ? name : "", all ? ", or one mounted below," : "", since ? ", or needs Linux >= " : "", since ? since : "");
 }
 
 static int idmap(struct stage *st, int tree)
@@ -136,7 +138,7 @@ int do_idmap_host(struct stage *st)
 	if (tree < 0)
 		return -1;
 	say(st, "mount %s on %s: set attributes", text_of(st, 1), text_of(st, 2));
-	if (attr.set && mount_attr(tree, 0, &attr))
+	if (attr.set && mount_attr(tree, st->step->flags & STEP_ATTR_REC ? K_AT_RECURSIVE : 0, &attr))
 		return -1;
 	say(st, "mount %s on %s", text_of(st, 1), text_of(st, 2));
 	target = open(text_of(st, 2), O_PATH | O_CLOEXEC);

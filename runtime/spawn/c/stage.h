@@ -96,6 +96,7 @@ int do_keyring(struct stage *st);
 
 /* userns.c, timens.c */
 int userns_prepare(struct stage *st);
+void userns_refused(struct stage *st);
 void userns_hint(struct stage *st);
 int do_map_users(struct stage *st);
 int do_root_user(struct stage *st);

@@ -58,6 +58,15 @@ int userns_prepare(struct stage *st)
 	return go_to_root(st);
 }
 
+/* Adds why, as far as that is known. */
+void userns_refused(struct stage *st)
+{
+	if (errno == ENOSPC)
+		say(st, "make user namespace: more than user.max_user_namespaces allows, or nested too deep");
+	if (errno == EINVAL)
+		say(st, "make user namespace: needs a kernel with CONFIG_USER_NS");
+}
+
 /* The aide: once the stage has its namespace, which it tells by a byte. */
 static int map_the_stage(struct stage *st, struct aide *a)
 {
@@ -84,8 +93,7 @@ int do_map_users(struct stage *st)
 		err = errno;
 		aide_end(&a);
 		errno = err;
-		if (err == ENOSPC)
-			say(st, "make user namespace: more than user.max_user_namespaces allows");
+		userns_refused(st);
 		return -1;
 	}
 	say(st, "ask for uid_map and gid_map");
