@@ -36,3 +36,20 @@ for program in containerd ctr containerd-shim-runc-v2; do
 	echo "setup: build $program $containerd (a few minutes, once)"
 	GOFLAGS= GOBIN=$tools CGO_ENABLED=0 go install "github.com/containerd/containerd/v2/cmd/$program@$containerd"
 done
+
+# The oldest containerd that is supported. It cannot be installed by name: its module replaces others.
+old=$cache/tools/containerd-1.7.35
+if [ ! -x "$old/containerd" ]; then
+	echo "setup: build containerd v1.7.35 (a few minutes, once)"
+	mkdir -p "$old"
+	work=$(mktemp -d)
+	printf 'module old\n\ngo 1.26.0\n' >"$work/go.mod"
+	printf 'package old\n\nimport _ "github.com/containerd/containerd/cmd/containerd"\n' >"$work/old.go"
+	(
+		cd "$work"
+		export GOFLAGS=-mod=mod CGO_ENABLED=0
+		go get github.com/containerd/containerd@v1.7.35
+		go build -trimpath -o "$old/containerd" github.com/containerd/containerd/cmd/containerd
+	)
+	rm -rf "$work"
+fi

@@ -37,7 +37,15 @@ func start(a *args) error {
 	if err != nil {
 		return err
 	}
-	if err := writeAll(1, p.answer("unix://"+socket)); err != nil {
+	answer := p.answer("unix://" + socket)
+	if p.legacy {
+		// containerd 1.7 keeps no answer: when it starts again it looks into
+		// this file, and takes the container for lost where there is none.
+		if err := writeFile("address", string(answer)); err != nil {
+			return err
+		}
+	}
+	if err := writeAll(1, answer); err != nil {
 		return failed("write", "answer to stdout", err)
 	}
 	return nil

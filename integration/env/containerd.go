@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,9 +27,11 @@ type Config struct {
 	Path     []string // more directories for PATH, before all others
 	Env      []string // more environment
 	TOML     string   // more configuration; $DIR in it is the daemon's directory
+	Imports  []string // more configuration files
 	LogLevel string
 	NoImage  bool
 	CRI      bool // leave the CRI plugin on; whoever asks configures it in TOML
+	Old      bool // containerd 1.7, the oldest that is supported
 }
 
 // Daemon is a private containerd. Its methods may be used by parallel subtests;
@@ -73,10 +76,27 @@ func (d *Daemon) toml() string {
 	if d.cfg.CRI { // which depends on the NRI plugin
 		off = `["io.containerd.tracing.processor.v1.otlp"]`
 	}
+	if d.cfg.Old { // it knows neither version 3 nor a socket_dir
+		return fmt.Sprintf(`version = 2
+root = "%[1]s/root"
+state = "%[1]s/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]
+[grpc]
+address = "%[1]s/c.sock"
+[ttrpc]
+address = "%[1]s/c.sock.ttrpc"
+%[2]s
+`, d.Dir, strings.ReplaceAll(d.cfg.TOML, "$DIR", d.Dir))
+	}
+	imports := ""
+	for _, file := range d.cfg.Imports {
+		imports += strconv.Quote(file) + ", "
+	}
 	return fmt.Sprintf(`version = 3
 root = "%[1]s/root"
 state = "%[1]s/state"
 disabled_plugins = %[3]s
+imports = [%[4]s]
 [grpc]
 address = "%[1]s/c.sock"
 [ttrpc]
@@ -84,7 +104,7 @@ address = "%[1]s/c.sock.ttrpc"
 [plugins."io.containerd.shim.v1.manager"]
 socket_dir = "%[1]s/s"
 %[2]s
-`, d.Dir, strings.ReplaceAll(d.cfg.TOML, "$DIR", d.Dir), off)
+`, d.Dir, strings.ReplaceAll(d.cfg.TOML, "$DIR", d.Dir), off, imports)
 }
 
 // Elsewhere is the same daemon seen from another of its containerd namespaces,
@@ -106,7 +126,7 @@ func (d *Daemon) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	d.cmd = exec.Command(filepath.Join(Tools(t), "containerd"), "--config", d.Dir+"/config.toml", "--log-level", level)
+	d.cmd = exec.Command(d.binary(t), "--config", d.Dir+"/config.toml", "--log-level", level)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.Env = append([]string{"PATH=" + d.path, "FOUNDRY_ROOT=" + d.Dir + "/f", "HOME=" + d.Dir}, d.cfg.Env...)
 	// containerd dies with a test that panics. Its servers do not: they are
@@ -128,6 +148,14 @@ func (d *Daemon) Start(t testing.TB) {
 			t.Fatalf("get image: %v", err)
 		}
 	}
+}
+
+// binary is the containerd of the daemon.
+func (d *Daemon) binary(t testing.TB) string {
+	if d.cfg.Old {
+		return filepath.Join(filepath.Dir(Tools(t)), "containerd-1.7.35", "containerd")
+	}
+	return filepath.Join(Tools(t), "containerd")
 }
 
 // Stop ends the daemon in good order; its containers go on.
