@@ -264,3 +264,26 @@ func TestCgroupMountsInAUserNamespace(t *testing.T) {
 		}
 	}
 }
+
+// TestReadonlyTmpfs: what is mounted below finds its mount point made.
+func TestReadonlyTmpfs(t *testing.T) {
+	tmpfs := func(dest string, options ...string) specs.Mount {
+		return specs.Mount{Destination: dest, Type: "tmpfs", Source: "t", Options: options}
+	}
+	for _, row := range []struct {
+		name   string
+		mounts []specs.Mount
+		want   []string
+	}{
+		{"nothing below", []specs.Mount{tmpfs("/a", "ro"), tmpfs("/ab")}, []string{"mount tmpfs t on /a ro", "mount tmpfs t on /ab"}},
+		{"a mount below", []specs.Mount{tmpfs("/a", "ro", "nosuid"), tmpfs("/a/b", "rro")},
+			[]string{"mount tmpfs t on /a nosuid", "mount tmpfs t on /a/b ro", "remount /a ro"}},
+		{"writable", []specs.Mount{tmpfs("/a"), tmpfs("/a/b")}, []string{"mount tmpfs t on /a", "mount tmpfs t on /a/b"}},
+		{"covered", []specs.Mount{tmpfs("/a", "ro"), tmpfs("/a"), tmpfs("/a/b")},
+			[]string{"mount tmpfs t on /a", "mount tmpfs t on /a", "mount tmpfs t on /a/b"}},
+	} {
+		spec := testSpec()
+		spec.Mounts = row.mounts
+		check(t, row.name, lines(t, spec, testFacts(), OpMount, OpRemount), row.want...)
+	}
+}

@@ -5,6 +5,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"foundry/runtime/oci"
 
@@ -76,11 +77,12 @@ func (b *builder) hostPath(p string) string {
 }
 
 // mount makes a mount of a new file system. /dev is writable until protect:
-// its nodes are still to be made.
+// its nodes are still to be made. So is a tmpfs with mounts below it, whose
+// mount points are.
 func (b *builder) mount(at string, m specs.Mount, o mountOptions) {
 	dest := inRoot(m.Destination)
 	set := o.attrs()
-	if dest == "/dev" {
+	if dest == "/dev" || m.Type == "tmpfs" && b.filled(dest) {
 		set &^= attrRdonly
 	}
 	data := append(append([]string{}, o.data...), o.super...)
@@ -112,6 +114,11 @@ func (b *builder) protect() {
 	if b.readonlyDev() {
 		b.add(Step{Op: OpRemount, A: attrRdonly, S: [4]string{2: "/dev"}})
 	}
+	for i, m := range b.spec.Mounts {
+		if b.readonlyAtLast(i) {
+			b.add(Step{Op: OpRemount, A: attrRdonly, S: [4]string{2: inRoot(m.Destination)}})
+		}
+	}
 	if b.spec.Root.Readonly {
 		b.add(Step{Op: OpRootReadonly})
 	}
@@ -121,6 +128,37 @@ func (b *builder) protect() {
 	for _, p := range b.spec.Linux.MaskedPaths {
 		b.add(Step{Op: OpMask, S: [4]string{2: inRoot(p)}})
 	}
+}
+
+// filled says whether something is to be made in the file system on dest.
+func (b *builder) filled(dest string) bool {
+	for _, m := range b.spec.Mounts {
+		if strings.HasPrefix(inRoot(m.Destination), dest+"/") {
+			return true
+		}
+	}
+	for _, d := range b.spec.Linux.Devices {
+		if strings.HasPrefix(inRoot(d.Path), dest+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// readonlyAtLast says whether mount i is a tmpfs that was mounted writable for
+// what is made in it, shall not stay so, and is not covered by another.
+func (b *builder) readonlyAtLast(i int) bool {
+	m, o := b.spec.Mounts[i], parseOptions(b.spec.Mounts[i].Options)
+	dest := inRoot(m.Destination)
+	if m.Type != "tmpfs" || dest == "/dev" || oci.IsBind(m) || o.remount || !o.readonly() || !b.filled(dest) {
+		return false
+	}
+	for _, later := range b.spec.Mounts[i+1:] {
+		if inRoot(later.Destination) == dest {
+			return false
+		}
+	}
+	return true
 }
 
 // readonlyDev says whether the file system on /dev, which was mounted writable
