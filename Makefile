@@ -8,7 +8,7 @@ PROGRAMS := containerd-shim-foundry-v1 foundryd foundry
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build install test test-unit test-root test-cri test-guest suite-client bench lint generate verify-generate clean
+.PHONY: help setup demo build install test test-unit test-root test-matrix test-cri test-guest suite-client bench lint generate verify-generate clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-unit: ## Unit tests; as root also those that make cgroups, mounts and proce
 
 test-root: ## Stories on a private containerd (as root)
 	@scripts/test.sh root
+
+test-matrix: ## The same specs by runc and by Foundry: the program must see the same (as root)
+	@scripts/test.sh matrix
 
 test-cri: ## Pods and containers as a kubelet asks for them, through containerd's CRI plugin (as root)
 	@scripts/test.sh cri

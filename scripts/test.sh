@@ -31,9 +31,11 @@ lint() { whole lint scripts/lint.sh; }
 generate() { whole verify-generate scripts/verify-generate.sh; }
 build() { whole build make --no-print-directory build; }
 
-unit() { gotest -race -timeout 10m $(go list ./... | grep -vE '^foundry/integration(/cri)?$'); }
+unit() { gotest -race -timeout 10m $(go list ./... | grep -vE '^foundry/integration(/cri|/matrix)?$'); }
 
 root() { gotest -timeout 20m ./integration; }
+
+matrix() { gotest -timeout 10m ./integration/matrix; }
 
 cri() { gotest -timeout 10m ./integration/cri; }
 
@@ -48,11 +50,11 @@ guest() { scripts/guest.sh "$scratch/tally" "$counts"; }
 bench() { whole bench scripts/bench.sh -quick; }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(lint generate build unit root cri suite guest bench)
+[ ${#stages[@]} -gt 0 ] || stages=(lint generate build unit root matrix cri suite guest bench)
 scripts/setup.sh || exit 1
 go build -o "$scratch/tally" ./integration/tally || exit 1
 for stage in "${stages[@]}"; do
-	case $stage in root | cri | suite | guest | bench)
+	case $stage in root | matrix | cri | suite | guest | bench)
 		[ "$(id -u)" = 0 ] || { echo "test: stage $stage needs root" >&2; exit 1; }
 		[ -x bin/foundryd ] || make --no-print-directory build || exit 1
 		;;
