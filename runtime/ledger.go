@@ -36,3 +36,13 @@ func (c *Container) Ledger() Ledger {
 	}
 	return l
 }
+
+// Orphans is how many processes were left to the spawner and reaped by it:
+// what daemons among the containers leave behind.
+func (r *Runtime) Orphans() uint64 {
+	c := r.spawner.Load()
+	if c == nil {
+		return 0
+	}
+	return c.Orphans()
+}

@@ -15,6 +15,7 @@ import (
 	"foundry/runtime"
 	"foundry/shim/flight"
 	"foundry/shim/stdio"
+	"foundry/shim/trace"
 )
 
 // container is one container of containerd, from the Create that takes its id
@@ -33,7 +34,9 @@ type container struct {
 	pub    *Publisher
 	log    *slog.Logger
 	flight *flight.Recorder
-	since  time.Time // of its Create
+	counts *counts
+	since  time.Time   // of its Create
+	span   *trace.Span // of the Create or Start under way
 
 	cancel context.CancelFunc // ends its Create
 	ready  chan struct{}      // closed when Create is through; created tells how
@@ -86,6 +89,7 @@ func newContainer(k Key, s *Service) *container {
 		pub:    s.pub,
 		log:    s.log.With("namespace", k.Namespace, "id", k.ID),
 		flight: s.flight,
+		counts: s.counts,
 		since:  time.Now(),
 		ready:  make(chan struct{}),
 		gone:   make(chan struct{}),
@@ -121,6 +125,7 @@ func (c *container) doLocked(e Effect) {
 	case Sweep:
 		go c.sweep()
 	default:
+		c.counts.note(e)
 		topic, event := c.announcementLocked(e)
 		c.pub.Publish(c.key, topic, event)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	task "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/containerd/api/types"
@@ -14,6 +15,7 @@ import (
 	"foundry/runtime"
 	"foundry/runtime/plan"
 	"foundry/shim/stdio"
+	"foundry/shim/trace"
 )
 
 // create makes a container. Its id is taken before the first effect and free
@@ -33,6 +35,7 @@ func (s *Service) create(ctx context.Context, k Key, req *task.CreateTaskRequest
 		return 0, err
 	}
 	defer close(c.ready)
+	c.span = trace.From(ctx)
 	c.noteCreate()
 	pid, err := s.build(ctx, c, opts)
 	if err != nil {
@@ -55,6 +58,7 @@ func (s *Service) build(ctx context.Context, c *container, opts options) (pid in
 			err = errors.Join(err, io.Close())
 		}
 	}()
+	c.notePhase("stdio", time.Since(c.since))
 	run, err := s.runtime.Create(ctx, runtime.CreateConfig{
 		Namespace: c.key.Namespace, ID: c.key.ID, Bundle: c.bundle,
 		Rootfs: planMounts(c.mounts), Checkpoint: c.from,

@@ -103,13 +103,16 @@ func method[Req any, PReq message[Req], Resp proto.Message](
 		if err := unmarshal(req); err != nil {
 			return nil, err
 		}
+		ctx, w := s.watch(ctx, name, req)
 		resp, err := bounded(ctx, call[Resp]{
 			name: name, bound: b, log: s.log,
 			run: func(ctx context.Context) (Resp, error) { return handle(ctx, req) },
 		})
-		if err != nil {
-			return nil, toWire(err)
+		if err = toWire(err); err != nil {
+			w.end(err)
+			return nil, err
 		}
+		w.end(nil)
 		return resp, nil
 	}
 }
@@ -152,7 +155,7 @@ func bounded[T any](ctx context.Context, c call[T]) (T, error) {
 		return r.value, r.err
 	case <-overtime.C:
 		var zero T
-		c.log.Error("call hangs", "method", c.name, "after", c.limit+grace)
+		c.log.ErrorContext(ctx, "call hangs", "method", c.name, "after", c.limit+grace)
 		return zero, overdue(c.name, c.limit, context.DeadlineExceeded)
 	}
 }
@@ -164,7 +167,7 @@ const grace = 500 * time.Millisecond
 func (c call[T]) guarded(ctx context.Context) (value T, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			c.log.Error("panic", "method", c.name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			c.log.ErrorContext(ctx, "panic", "method", c.name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("%s: %w", c.name, errPanic)
 		}
 	}()

@@ -39,10 +39,12 @@ type Publisher struct {
 
 	line line
 
-	mu     sync.Mutex // guards the four below
+	mu     sync.Mutex // guards what follows
 	queues map[Key]*queue
 	queued int    // events in all queues
 	lost   uint64 // events given up
+	sent   uint64 // events taken by containerd
+	again  uint64 // attempts after the first
 	closed bool
 }
 
@@ -125,8 +127,24 @@ func (p *Publisher) deliver(q *queue, e *types.Envelope) {
 			p.mu.Lock()
 			p.loseLocked(q.key, e, err.Error())
 			p.mu.Unlock()
+		} else {
+			p.count(&p.sent)
 		}
 	}
+}
+
+func (p *Publisher) count(n *uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*n++
+}
+
+// Deliveries is how many events containerd has taken, and how many attempts
+// it took beyond the first ones.
+func (p *Publisher) Deliveries() (sent, retries uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent, p.again
 }
 
 // next takes the first event, which is done with, off q and returns the new
@@ -158,6 +176,7 @@ func (p *Publisher) insist(k Key, e *types.Envelope) error {
 			return err
 		}
 		p.cfg.Log.Debug("deliver event", "container", k.String(), "topic", e.Topic, "err", err)
+		p.count(&p.again)
 		timer := time.NewTimer(backoff)
 		select {
 		case <-timer.C:

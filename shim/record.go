@@ -56,10 +56,12 @@ func (c *container) noteCreate() {
 // notePhase records a part of Create or Start that is through.
 func (c *container) notePhase(p runtime.Phase, took time.Duration) {
 	c.note(view.Event{What: view.Phase + string(p), Took: took})
+	c.span.Part(string(p), took)
 }
 
 // noteFailure records a create that failed; it is the last of the container.
 func (c *container) noteFailure(err error) {
+	c.counts.failed.Add(1)
 	c.note(view.Event{What: view.CreateFailed, Took: time.Since(c.since), Detail: err.Error()})
 	c.flight.Gone(flight.Key(c.key))
 }

@@ -16,6 +16,7 @@ import (
 	"foundry/runtime"
 	"foundry/shim/flight"
 	"foundry/shim/stdio"
+	"foundry/shim/trace"
 )
 
 // Config is what a Service works with; all but Log is required.
@@ -23,7 +24,8 @@ type Config struct {
 	Runtime   *runtime.Runtime
 	Pump      *stdio.Pump
 	Publisher *Publisher
-	Log       *slog.Logger // nil: nothing is logged
+	Log       *slog.Logger  // nil: nothing is logged
+	Tracer    *trace.Tracer // nil: nothing is traced
 }
 
 // Service is containerd's task service, for all containers of an instance.
@@ -36,6 +38,8 @@ type Service struct {
 	table   table
 	remarks remarks
 	flight  *flight.Recorder
+	tracer  *trace.Tracer
+	counts  *counts
 }
 
 // New returns a service without containers.
@@ -44,7 +48,8 @@ func New(cfg Config) *Service {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Service{
-		runtime: cfg.Runtime, pump: cfg.Pump, pub: cfg.Publisher, log: cfg.Log,
+		runtime: cfg.Runtime, pump: cfg.Pump, pub: cfg.Publisher, log: withRequests(cfg.Log),
+		tracer: cfg.Tracer, counts: newCounts(),
 		table: table{containers: map[Key]*container{}}, flight: flight.New(flight.Config{}),
 	}
 }
@@ -108,6 +113,7 @@ func (s *Service) Start(ctx context.Context, r *task.StartRequest) (*task.StartR
 	}
 	var pid int
 	if r.ExecID == "" {
+		c.span = trace.From(ctx)
 		pid, err = c.start(ctx)
 	} else {
 		pid, err = c.startExec(ctx, s, r.ExecID)

@@ -22,6 +22,7 @@ import (
 	"foundry/runtime/spawn"
 	"foundry/shim"
 	"foundry/shim/stdio"
+	"foundry/shim/trace"
 	"foundry/shim/view"
 )
 
@@ -42,6 +43,7 @@ type server struct {
 	control *net.UnixListener
 	debug   *net.UnixListener
 	level   slog.LevelVar // of the log
+	tracer  *trace.Tracer // nil: nothing is traced
 	started time.Time
 	groups  groups
 	retire  chan struct{}
@@ -85,24 +87,40 @@ func (s *server) open(conn, slotsFile *os.File) (err error) {
 		return err
 	}
 	s.pub = shim.NewPublisher(shim.PublisherConfig{Address: s.flags.ttrpc, Log: s.log})
+	s.startTracing()
 	// The runtime reports to the service, which needs the runtime: the
 	// variable is set before the first container can be made.
 	var service *shim.Service
 	rt, err := runtime.New(runtime.Config{
 		Root: s.flags.root, Slots: slots(s.flags.root, s.flags.gen), Log: s.log,
-		OnOOM: func(namespace, id string) { service.OnOOM(namespace, id) },
+		OnOOM:    func(namespace, id string) { service.OnOOM(namespace, id) },
+		TraceEnv: func(ctx context.Context) []string { return trace.From(ctx).Env() },
 	})
 	if err != nil {
 		return err
 	}
 	s.runtime = rt
-	service = shim.New(shim.Config{Runtime: rt, Pump: s.pump, Publisher: s.pub, Log: s.log})
+	service = shim.New(shim.Config{Runtime: rt, Pump: s.pump, Publisher: s.pub, Log: s.log, Tracer: s.tracer})
 	s.service = service
 	if s.spawner, err = spawn.NewClient(conn, slotsFile, rt.HandleExit); err != nil {
 		return err
 	}
 	rt.Connect(s.spawner)
 	return s.listen()
+}
+
+// startTracing begins to trace when the environment asks for it. A mistake
+// there is no reason not to serve.
+func (s *server) startTracing() {
+	cfg, ok, err := trace.FromEnv(os.Getenv)
+	if err != nil {
+		s.log.Error("nothing is traced", "err", err)
+	}
+	if err != nil || !ok {
+		return
+	}
+	s.tracer = trace.New(cfg)
+	s.log.Info("tracing", "endpoint", cfg.Endpoint)
 }
 
 func (s *server) listen() error {
@@ -226,7 +244,7 @@ func (s *server) close() error {
 	defer cancel()
 	err = errors.Join(err, s.pub.Flush(ctx))
 	s.pub.Close()
-	err = errors.Join(err, s.ttrpc.Close(), s.runtime.Close(), s.pump.Close())
+	err = errors.Join(err, s.ttrpc.Close(), s.runtime.Close(), s.pump.Close(), s.tracer.Close(ctx))
 	if err != nil {
 		s.log.Warn("stop", "err", err)
 	}
