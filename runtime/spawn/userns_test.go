@@ -146,21 +146,27 @@ func (w *world) userns(script string) *userns {
 	if err := w.idmaps(u.root); err == nil {
 		return u
 	}
-	u.shifted = firstID
+	u.shift(w.t, firstID)
 	u.host = []plan.Step{{Op: plan.OpSource, A: 3, S: [4]string{1: u.data}}}
+	return u
+}
+
+// shift gives what is on the disk to the users that begin with first.
+func (u *userns) shift(t testing.TB, first uint32) {
+	t.Helper()
+	u.shifted = first
 	for _, dir := range []string{u.root, u.data} {
-		must(w.t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		must(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 			var st unix.Stat_t
 			if err == nil {
 				err = unix.Lstat(path, &st)
 			}
 			if err == nil {
-				err = os.Lchown(path, int(st.Uid)+firstID, int(st.Gid)+firstID)
+				err = os.Lchown(path, int(st.Uid+first), int(st.Gid+first))
 			}
 			return err
 		}))
 	}
-	return u
 }
 
 func TestUserNamespace(t *testing.T) {
@@ -190,8 +196,18 @@ func TestUserNamespace(t *testing.T) {
 func TestUserNamespaceFromOutside(t *testing.T) {
 	w := newWorld(t, 16)
 	u := w.userns("echo mine >/data/made; echo mine >/made; exec sleep 1000")
+	if _, err := os.Stat("/proc/self/ns/time"); err == nil { // it is for a moment, to set the offsets
+		u.fresh |= unix.CLONE_NEWTIME
+		u.inside = []plan.Step{{Op: plan.OpTime, S: [4]string{"boottime 1 0"}}}
+	}
 	p := w.spawn(u.plan())
-	w.run(p)
+	w.reach(p, PointReady)
+	// Nobody but the host's root may look into the stage.
+	var st unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/environ", p.Pid), &st); err != nil || st.Uid != 0 {
+		t.Errorf("the stage belongs to %d, %v; want that it is not dumpable", st.Uid, err)
+	}
+	w.begin(p)
 	eventually(t, "sleep", func() bool {
 		exe, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Pid))
 		return strings.HasPrefix(string(exe), "sleep")
