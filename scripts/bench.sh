@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# bench.sh [-quick]: the benchmarks, each runtime in turn on one private containerd. The figures also go to bin/bench.json.
+# bench.sh [-quick]: the benchmarks, each runtime in turn on one private containerd. The figures also go to bin/bench.json, and from
+# there by `go run ./integration/bench/report bin/bench.json docs/bench/containers.md` into the document.
 set -eu
 cd "$(dirname "$0")/.."
 export FOUNDRY_BENCH=full FOUNDRY_BENCH_JSON=$PWD/bin/bench.json
