@@ -3,12 +3,15 @@
 
 SHELL := /bin/bash
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+SHARE = $(DESTDIR)$(PREFIX)/share
+DROPIN = $(DESTDIR)$(SYSCONFDIR)/containerd/conf.d/foundry.toml
 export FOUNDRY_CACHE ?= $(HOME)/.cache/foundry
 PROGRAMS := containerd-shim-foundry-v1 foundryd foundry
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build install test test-unit test-root test-matrix test-cri test-guest suite-client bench lint generate verify-generate clean
+.PHONY: help setup demo build install uninstall test test-unit test-root test-matrix test-cri test-guest suite-client bench lint generate verify-generate clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +26,17 @@ build: ## Build the three static programs into bin/
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do $(GOBUILD) -o bin/$$p ./cmd/$$p || exit 1; done
 
-install: build ## Install them into $(PREFIX)/bin, where containerd looks on its PATH
-	install -d $(DESTDIR)$(PREFIX)/bin
+install: build ## Install programs and manuals below PREFIX, and the handler `foundry` into containerd's conf.d (as root)
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man8 $(SHARE)/foundry/containerd $(SHARE)/foundry/kubernetes $(dir $(DROPIN))
 	install $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 644 dist/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 dist/man/*.8 $(SHARE)/man/man8
+	install -m 644 dist/containerd/*.toml $(SHARE)/foundry/containerd
+	install -m 644 dist/kubernetes/*.yaml $(SHARE)/foundry/kubernetes
+	install -m 644 dist/containerd/foundry.toml $(DROPIN)
+
+uninstall: ## Remove what `make install` installed; containers that run go on (as root)
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(patsubst dist/man/%,$(SHARE)/man/man8/%,$(wildcard dist/man/*.8)) $(DROPIN)
+	rm -rf $(SHARE)/foundry
 
 test: ## Everything: lint, unit, root, containerd's suite, guests, benches (about half an hour on two cores)
 	@scripts/test.sh

@@ -27,7 +27,8 @@ const (
 	dataText   = "from the image\n"
 )
 
-// configuration of the CRI plugin; $DIR is the daemon's directory.
+// configuration of the CRI plugin; $DIR is the daemon's directory. The handler
+// foundry is that of dist/containerd/foundry.toml.
 const configuration = `
 [plugins."io.containerd.nri.v1.nri"]
 disable = true
@@ -43,8 +44,6 @@ bin_dirs = ["/usr/lib/cni"]
 conf_dir = "$DIR/net.d"
 [plugins."io.containerd.cri.v1.runtime".containerd]
 default_runtime_name = "foundry"
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry]
-runtime_type = "io.containerd.foundry.v1"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry-options]
 runtime_type = "io.containerd.foundry.v1"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry-options.options]
@@ -84,7 +83,8 @@ func newNode(t testing.TB) *node {
 	t.Helper()
 	env.RequireRoot(t)
 	klog.SetLogger(logr.Discard()) // the client logs each error that it returns
-	d := env.Containerd(t, env.Config{CRI: true, TOML: configuration, NoImage: true})
+	d := env.Containerd(t, env.Config{CRI: true, TOML: configuration, NoImage: true,
+		Imports: []string{env.Module(t) + "/dist/containerd/foundry.toml"}})
 	if err := os.MkdirAll(d.Dir+"/net.d", 0o700); err != nil {
 		t.Fatal(err)
 	}
