@@ -148,9 +148,14 @@ func (w *world) rootfs() []plan.Mount {
 // tryCreate creates a container from spec and deletes it with the test.
 func (w *world) tryCreate(id string, spec *specs.Spec) (*box, error) {
 	w.t.Helper()
+	return w.tryCreateWith(id, spec, Options{})
+}
+
+func (w *world) tryCreateWith(id string, spec *specs.Spec, opts Options) (*box, error) {
+	w.t.Helper()
 	b := &box{t: w.t, id: id, bundle: w.bundle(id, spec), exits: make(chan Exit, 1), out: newSink(w.t)}
 	cfg := CreateConfig{
-		Namespace: "test", ID: id, Bundle: b.bundle, Rootfs: w.rootfs(), OnExit: func(e Exit) { b.exits <- e },
+		Namespace: "test", ID: id, Bundle: b.bundle, Rootfs: w.rootfs(), Options: opts, OnExit: func(e Exit) { b.exits <- e },
 	}
 	if !spec.Process.Terminal {
 		cfg.Stdio = Stdio{Stdout: b.out.w, Stderr: b.out.w}

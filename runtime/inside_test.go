@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,6 +132,69 @@ func TestFailingHooksInside(t *testing.T) {
 			}
 			if left := w.traces(t); left != nil {
 				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// What a container may be besides, its hooks see it as it does.
+func TestHooksInsideOfOthers(t *testing.T) {
+	w := newWorld(t)
+	filter := func(s *specs.Spec) {
+		s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
+			Syscalls: []specs.LinuxSyscall{{Names: []string{"mkdir", "mkdirat"}, Action: specs.ActErrno}}}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*specs.Spec)
+		want   string
+	}{
+		{"filter", filter, "not made 1"},
+		{"filter with privileges", func(s *specs.Spec) { filter(s); s.Process.NoNewPrivileges = false }, "not made 1"},
+		{"agent", func(s *specs.Spec) {
+			filter(s)
+			s.Linux.Seccomp.Syscalls[0].Action = specs.ActNotify
+			s.Annotations = map[string]string{"foundry.seccomp.agent": "deny"}
+		}, "not made 1"},
+		{"terminal", func(s *specs.Spec) { s.Process.Terminal = true }, "made 1"},
+		{"the host's pids", func(s *specs.Spec) {
+			s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.PIDNamespace })
+		}, "made PID"},
+		{"the host's pids by path", func(s *specs.Spec) {
+			for i, ns := range s.Linux.Namespaces {
+				if ns.Type == specs.PIDNamespace {
+					s.Linux.Namespaces[i].Path = "/proc/self/ns/pid"
+				}
+			}
+		}, "made PID"},
+		{"no root moved", nil, "made 1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "create")
+			const report = `read -r state; pid=${state#*'"pid":'}; echo "$done ${pid%%,*}" >`
+			id := strings.ReplaceAll(tt.name, " ", "")
+			spec := w.spec(id, "sleep", "60")
+			opts := Options{}
+			if tt.change == nil {
+				opts.NoPivotRoot = true
+			} else {
+				tt.change(spec)
+			}
+			start := w.inImage("start"+id, `done=made; mkdir /run/a 2>/dev/null || done="not made"; `+report+`/run/start`)
+			spec.Hooks = &specs.Hooks{CreateContainer: []specs.Hook{hook(t, `done=made; `+report+file)}, StartContainer: []specs.Hook{start}}
+			b, err := w.tryCreateWith(id, spec, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Start(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+			want := strings.ReplaceAll(tt.want, "PID", fmt.Sprint(b.Pid())) + "\n"
+			if _, got := b.exec("cat", "/run/start"); got != want {
+				t.Errorf("startContainer: got %q, want %q", got, want)
+			}
+			if got, err := os.ReadFile(file); err != nil || string(got) != strings.TrimPrefix(want, "not ") {
+				t.Errorf("createContainer: got %q, %v", got, err)
 			}
 		})
 	}
