@@ -87,6 +87,37 @@ func TestJoinedUserNamespace(t *testing.T) {
 	}
 }
 
+// TestNeighbourSeesNoStage: a container of the same user and pid namespaces has
+// every capability over the stage of another, and still cannot look into it:
+// there it would find the host.
+func TestNeighbourSeesNoStage(t *testing.T) {
+	w := newWorld(t, 16)
+	join := namespacesOf(t, unix.CLONE_NEWUSER|unix.CLONE_NEWPID, "user", "pid")
+	member := func(script string) *plan.Plan {
+		u := newUserns(t, script)
+		u.shift(t, 300000)
+		u.host = []plan.Step{{Op: plan.OpSetns, FD: 5, A: unix.CLONE_NEWPID}, {Op: plan.OpSource, A: 3, S: [4]string{1: u.data}}}
+		u.enter = []plan.Step{{Op: plan.OpSetns, FD: 4, A: unix.CLONE_NEWUSER}, {Op: plan.OpRootUser}, {Op: plan.OpFork}}
+		u.files = append(u.files, plan.File{Kind: plan.FileNamespace}, plan.File{Kind: plan.FileNamespace})
+		return u.plan()
+	}
+	stage := w.spawn(member("true"), append([]*os.File{nil, nil, nil}, join...)...)
+	w.reach(stage, PointReady)
+	got, _ := w.outputWith(member(`
+for p in /proc/[0-9]*; do
+	test "$(cat $p/comm)" = foundry-stage || continue
+	echo found
+	for f in root cwd exe fd/0 ns/mnt; do readlink $p/$f; done
+	for f in $p/fd/* $p/map_files/* $p/root/*; do test -e $f -o -L $f && echo $f; done
+	cat $p/environ $p/mem $p/auxv 2>/dev/null
+done`), join)
+	if got != "found" {
+		t.Errorf("got %q, want that it is found and nothing else", got)
+	}
+	w.begin(stage)
+	w.exit(stage)
+}
+
 // outputWith is output with the files of a plan after its three streams.
 func (w *world) outputWith(p *plan.Plan, more []*os.File) (string, Exit) {
 	w.t.Helper()
