@@ -56,7 +56,7 @@ func (a *app) command() *cobra.Command {
 		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	}
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
-	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.instances(), a.debug())
+	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.check(), a.instances(), a.debug())
 	addManual(root)
 	return root
 }
