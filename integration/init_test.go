@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 
@@ -22,6 +23,7 @@ func TestReapingInit(t *testing.T) {
 	d := env.Containerd(t, env.Config{})
 	for _, s := range []story{
 		{"Codes", initCodes}, {"Signals", initSignals}, {"Orphans", initOrphans}, {"Terminal", initTerminal},
+		{"Descendants", initDescendants}, {"StopDescendants", initStopsDescendants},
 	} {
 		s.run(t, d)
 	}
@@ -88,5 +90,37 @@ func initTerminal(t *testing.T, d *env.Daemon) {
 	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/sh", "-c", "tty; exit 4"}, Opts: []oci.SpecOpts{withInit, oci.WithTTY}})
 	if got := exitWith(t, d, c, streamsOf(d, true)); got != 4 {
 		t.Errorf("exit: got %d, want 4", got)
+	}
+}
+
+func untilTheLast(args ...string) env.ContainerConfig {
+	return env.ContainerConfig{Args: args, Opts: []oci.SpecOpts{annotated(map[string]string{"foundry.exit": "descendants"})}}
+}
+
+// A program that puts itself into the background leaves a container that runs
+// until the last process ends, and then ends with the program's code.
+func initDescendants(t *testing.T, d *env.Daemon) {
+	task := d.StartTask(t, d.Container(t, untilTheLast("/bin/sh", "-c", "(sleep 3; echo late) & echo early; exit 7")))
+	env.Eventually(t, "the program has ended", func() bool {
+		return task.Stdout.String() != "" && d.Exec(t, task, "/bin/test", "-e", "/proc/2").Code() == 1
+	})
+	wantStatus(t, d, task, client.Running)
+	if r := d.Finish(t, task); r.Code() != 7 || r.Stdout != "early\nlate\n" {
+		t.Errorf("got exit %d, %q, want 7 after the last word", r.Code(), r.Stdout)
+	}
+}
+
+// A signal to such a container reaches those that are left.
+func initStopsDescendants(t *testing.T, d *env.Daemon) {
+	task := d.StartTask(t, d.Container(t, untilTheLast("/bin/sh", "-c", "(trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.1; done) & exit 3")))
+	env.Eventually(t, "it is up", func() bool { return task.Stdout.String() == "up\n" })
+	env.Eventually(t, "the program has ended", func() bool {
+		return d.Exec(t, task, "/bin/test", "-e", "/proc/2").Code() == 1
+	})
+	if err := task.Kill(d.Context(t), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r := d.Finish(t, task); r.Code() != 3 || r.Stdout != "up\nbye\n" {
+		t.Errorf("got exit %d, %q, want 3 after a farewell", r.Code(), r.Stdout)
 	}
 }

@@ -12,6 +12,10 @@ const annotationPrefix = "foundry."
 // SCMP_ACT_NOTIFY and no listenerPath.
 const AgentAnnotation = "foundry.seccomp.agent"
 
+// ExitAnnotation says when a container ends: with its program, or with the
+// last of its processes.
+const ExitAnnotation = "foundry.exit"
+
 // InitAnnotation asks for pid 1 to stay as a reaper above the program.
 const InitAnnotation = "foundry.init"
 
@@ -25,6 +29,8 @@ type Annotation struct {
 func Annotations() []Annotation {
 	return []Annotation{
 		{"foundry.exec.orphan", "As the option `ExecOrphanTimeout`, in seconds."},
+		{ExitAnnotation, "`main` (the default): the container ends when its program does. `descendants`: when the last of its processes does, so that a " +
+			"program may put itself into the background; the exit code is the program's, and signals go to all once it has ended. A reaping pid 1 is above them."},
 		{InitAnnotation, `"true": a reaping pid 1 stays above the program, forwards signals to it and ends with its exit code.`},
 		{"foundry.log.loss", "As the option `LogLoss`: `absent`, `never` or `full`."},
 		{"foundry.log.mark", "As the option `LogMark`: `true` or `false`."},

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -162,7 +163,36 @@ func (b *builder) exec(p *specs.Process, kind processKind) {
 	if kind == initProcess && b.spec.Annotations[oci.InitAnnotation] == "true" {
 		s.Flags = FlagInit
 	}
+	if kind == initProcess {
+		s.Flags |= b.exitFlags()
+	}
 	b.add(s)
+}
+
+// exitFlags says when the container ends: with its program, or with the last
+// of its processes. For the latter pid 1 must be ours, and see them all.
+func (b *builder) exitFlags() uint16 {
+	switch value := b.spec.Annotations[oci.ExitAnnotation]; value {
+	case "", "main":
+		return 0
+	case "descendants":
+		if !b.ownPID() {
+			b.fail(invalid("annotations["+oci.ExitAnnotation+"]", "descendants needs a pid namespace of the container's own"))
+		}
+		return FlagInit | FlagStay
+	default:
+		b.fail(invalid("annotations["+oci.ExitAnnotation+"]", "%q is neither main nor descendants", value))
+		return 0
+	}
+}
+
+func (b *builder) ownPID() bool {
+	if b.spec.Linux == nil {
+		return false
+	}
+	return slices.ContainsFunc(b.spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
+		return ns.Type == specs.PIDNamespace && ns.Path == ""
+	})
 }
 
 func (b *builder) rlimits(limits []specs.POSIXRlimit) {

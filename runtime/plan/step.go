@@ -88,6 +88,7 @@ const (
 	FlagCopyUp                      // OpMount of a tmpfs
 	FlagListener                    // OpSeccomp
 	FlagLoop                        // OpMountHost, OpMount
+	FlagStay                        // OpExec with FlagInit: pid 1 ends with the last process, not with the program
 )
 
 // Kinds of OpHooks.

@@ -225,7 +225,8 @@ func (s *Step) programOperands() []string {
 		}
 		return words
 	case OpExec:
-		return []string{list(s.S[0]), "env", list(s.S[1]), flagWord(s.Flags, FlagInit, "(below a reaper)")}
+		return []string{list(s.S[0]), "env", list(s.S[1]), flagWord(s.Flags, FlagInit, "(below a reaper)"),
+			flagWord(s.Flags, FlagStay, "(which stays to the last)")}
 	case OpExecHost:
 		return []string{quote(s.S[2]), list(s.S[0]), "env", list(s.S[1])}
 	}

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A pid 1 that stays: it has the program as its child, hands every signal on
- * to it, reaps whatever is left to pid 1, and ends as the program ended.
+ * to it, reaps whatever is left to pid 1, and ends as the program ended. With
+ * STEP_STAY it ends when nobody is left, and until then hands signals on to
+ * everybody: the program may have put itself into the background.
  */
 #include "stage.h"
 #include "text.h"
@@ -20,30 +22,44 @@ static void mask(uint64_t set)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &set, NULL, sizeof set);
 }
 
-/* Reaps what there is; leaves as soon as the program itself is among it. */
-static void reap_children(pid_t program)
+struct init {
+	pid_t program;
+	bool all; /* wait for everybody */
+	int status; /* of the program; -1 while it runs */
+};
+
+/* Reaps what there is; leaves as soon as the program itself is among it, or
+ * when it was the last of all. */
+static void reap_children(struct init *in)
 {
 	siginfo_t si;
 
 	for (;;) {
 		si.si_pid = 0;
-		if (syscall(SYS_waitid, K_P_ALL, 0, &si, WEXITED | WNOHANG | K_WALL, NULL) || !si.si_pid)
+		if (syscall(SYS_waitid, K_P_ALL, 0, &si, WEXITED | WNOHANG | K_WALL, NULL)) {
+			if (in->status >= 0) /* nobody is left */
+				_exit(in->status);
 			return;
-		if (si.si_pid == program)
-			_exit(si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status);
+		}
+		if (!si.si_pid)
+			return;
+		if (si.si_pid == in->program)
+			in->status = si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
+		if (in->status >= 0 && !in->all)
+			_exit(in->status);
 	}
 }
 
-static _Noreturn void stay(pid_t program, uint64_t waited)
+static _Noreturn void stay(struct init *in, uint64_t waited)
 {
 	for (;;) {
 		siginfo_t si;
 		int sig = (int)syscall(SYS_rt_sigtimedwait, &waited, &si, NULL, sizeof waited);
 
 		if (sig == SIGCHLD)
-			reap_children(program);
+			reap_children(in);
 		else if (sig > 0)
-			kill(program, sig);
+			kill(in->status < 0 ? in->program : -1, sig);
 	}
 }
 
@@ -65,6 +81,7 @@ int init_fork(struct stage *st)
 	struct k_clone_args args = {.exit_signal = SIGCHLD};
 	uint64_t all = ~0ull & ~(bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE));
 	bool terminal = tcgetpgrp(0) >= 0;
+	struct init in = {.status = -1};
 	pid_t pid;
 
 	mask(all);
@@ -82,5 +99,7 @@ int init_fork(struct stage *st)
 	prctl(PR_SET_NAME, "foundry-init");
 	munmap(st->slot, SLOT_SIZE);
 	syscall(SYS_close_range, 0, ~0u, 0);
-	stay(pid, all);
+	in.program = pid;
+	in.all = st->step->flags & STEP_STAY && getpid() == 1; /* elsewhere everybody would be the host */
+	stay(&in, all);
 }
