@@ -280,3 +280,23 @@ func TestHooksOfUserNamespace(t *testing.T) {
 		t.Errorf("startContainer: got %q", got)
 	}
 }
+
+// As TestServerKilledAtEachStep, for a container with a user namespace, mapped volumes, and hooks in
+// its namespaces.
+func TestServerKilledWithUsers(t *testing.T) {
+	killedAtEachStep(t, func(s *specs.Spec) {
+		withUsers(s)
+		dir := t.TempDir()
+		if idmaps(t, dir) {
+			s.Mounts = append(s.Mounts, specs.Mount{
+				Destination: "/run/volume", Source: dir, Type: "bind", Options: []string{"rbind"}, UIDMappings: mapping(), GIDMappings: mapping(),
+			})
+		}
+		s.Hooks = &specs.Hooks{
+			CreateRuntime:   []specs.Hook{hook(t, "exit 0")},
+			CreateContainer: []specs.Hook{{Path: "/bin/true"}},
+			StartContainer:  []specs.Hook{{Path: "/bin/true"}},
+			Poststop:        []specs.Hook{hook(t, `echo >>"$PWD/stopped"`)},
+		}
+	})
+}
