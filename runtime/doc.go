@@ -15,6 +15,13 @@
 // key, never by pid, to the OnExit of their container or exec. Whoever gets an
 // [Exit] calls [Exit.Ack] once it has stored it; until then the spawner keeps it.
 //
+// Hooks are helpers: prestart, createRuntime, poststart and poststop hooks run
+// beside the server, createContainer hooks in the container's namespaces before
+// its root is pivoted to, startContainer hooks with the rights and in the cgroup
+// of the container's own process. The listener of a seccomp filter that asks goes
+// to the profile's agent, or to the one agent in here that containers may ask for
+// by annotation; see docs/decisions/0009-seccomp-agents.md.
+//
 //	rt, err := runtime.New(runtime.Config{Root: "/run/foundry/x", Slots: slots.Name()})
 //	client, err := spawn.NewClient(conn, slots, rt.HandleExit)
 //	rt.Connect(client)
