@@ -34,6 +34,7 @@ const (
 	stallMoves = 10 * time.Millisecond  // between looks at what is slow
 	stallMost  = 250 * time.Millisecond // between looks in vain
 	stallLate  = time.Second            // a client that is late has come by then
+	lossTell   = 10 * time.Second       // between two reports of loss
 	lossGrace  = 100 * time.Millisecond // a client that goes and comes again at once loses nothing
 )
 
@@ -44,6 +45,9 @@ type backlog struct {
 	seen bool      // a client has been there
 	gone time.Time // since when there is none; zero: there is one, or nobody has looked
 	eof  bool      // src is at its end, the ring is not
+
+	untold uint64    // bytes lost since
+	told   time.Time // OnLoss was called
 }
 
 // stall is the watch over a stream that makes no progress.
@@ -281,11 +285,14 @@ func (s *stream) lose(n uint64) {
 	s.pump.lost.Add(n)
 }
 
-// tellLoss reports bytes that were lost, once it is known how many.
+// tellLoss reports bytes that were lost, once it is known how many. A reader
+// that keeps falling behind is not told of each time.
 func (s *stream) tellLoss(n uint64) {
-	if n == 0 {
+	s.back.untold += n
+	if s.back.untold == 0 || !s.back.told.IsZero() && time.Since(s.back.told) < lossTell {
 		return
 	}
+	n, s.back.untold, s.back.told = s.back.untold, 0, time.Now()
 	if s.io.cfg.OnLoss != nil {
 		go s.io.cfg.OnLoss(outputName(s.tag), n) // it logs
 	}

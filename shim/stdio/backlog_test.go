@@ -220,6 +220,54 @@ func TestLossIsTold(t *testing.T) {
 	}
 }
 
+// A reader that keeps falling behind is told of now and then, and at last of
+// everything.
+func TestLossIsToldSeldom(t *testing.T) {
+	p := testPump(t)
+	path := fifo(t, "stdout")
+	r := reader(t, path)
+	told := make(chan uint64, 1000)
+	x := testOpen(t, p, Config{Stdout: path, Backlog: Backlog{Bytes: 2 * chunkSize, Loss: LossFull},
+		OnLoss: func(_ string, n uint64) { told <- n }})
+	start(t, x)
+	_, out, _ := x.Child()
+	for i := range 20 {
+		if err := lines(out, i, 1<<20/16); err != nil {
+			t.Fatal(err)
+		}
+		readN(t, r, 100<<10) // past a gap
+	}
+	x.CloseChild()
+	io.Copy(io.Discard, r)
+	drain(t, x)
+	var sum uint64
+	n := 0
+	for want := x.Lost().Stdout; sum < want; n++ {
+		sum += <-told
+	}
+	if n > 5 {
+		t.Errorf("told %d times", n)
+	}
+}
+
+// The end of a process whose client has gone is told soon.
+func TestSettleWithoutClient(t *testing.T) {
+	p := testPump(t)
+	x, out, r, _ := keeping(t, p, Backlog{Bytes: testRing})
+	write(t, out, "x")
+	readN(t, r, 1)
+	r.Close()
+	if err := lines(out, 0, 1<<20/16); err != nil {
+		t.Fatal(err)
+	}
+	x.CloseChild()
+	ctx := testContext(t)
+	x.Settle(ctx)
+	if ctx.Err() != nil {
+		t.Error("waited for a client that has gone")
+	}
+}
+
 // A terminal has a ring too.
 func TestAbsentReaderOfTerminal(t *testing.T) {
 	p := testPump(t)

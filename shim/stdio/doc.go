@@ -24,7 +24,7 @@
 //	process <--pipe-- [splice] <-- fifo <-- client       stdin
 //	process --pty---> [read, write] --> fifo             terminal
 //	process --pipe--> [read, write] --> O_APPEND file    file://
-//	process --pipe----------------------> log program    binary://
+//	process --pipe----------------------> log program    binary://, until the first one dies
 //
 // One goroutine serves all streams of all processes. It waits on one epoll
 // descriptor (edge-triggered, itself watched by Go's poller, so that no

@@ -48,7 +48,7 @@ func (io *IO) Settle(ctx context.Context) {
 func (io *IO) HasOutput() bool { return len(io.outputs) > 0 }
 
 // settled reports whether all output has been read (done), and if not, whether
-// that is only because no client has come (alone).
+// that is only because no client has come, or none is left (alone).
 func (io *IO) settled() (done, alone bool) {
 	io.mu.Lock()
 	if io.closed {
@@ -63,11 +63,17 @@ func (io *IO) settled() (done, alone bool) {
 		f.ref()
 	}
 	io.mu.Unlock()
-	reading := !allRead(kept)
+	reading, stuck := !allRead(kept), false
 	for _, s := range io.outputs {
-		reading = !io.pump.delivered(s) || reading
+		switch {
+		case io.pump.delivered(s):
+		case s.stuck.Load() != nil:
+			stuck = true
+		default:
+			reading = true
+		}
 	}
-	alone = !allRead(awaited) && !reading
+	alone = (!allRead(awaited) || stuck) && !reading
 	return !reading && !alone, alone
 }
 

@@ -298,7 +298,9 @@ func (s *stream) countLoss() {
 	if s.src != nil && s.src.pipe {
 		n += s.src.unread()
 	}
-	s.closeRing()
 	s.lose(uint64(n))
-	s.tellLoss(uint64(n))
+	s.back.untold += uint64(n)
+	s.back.told = time.Time{} // this is the last report
+	s.closeRing()
+	s.tellLoss(0)
 }
