@@ -23,6 +23,7 @@ import (
 // failing is a container, or an exec in a good one, that cannot be.
 type failing struct {
 	name string
+	id   string // default: a fresh one
 	spec func(*specs.Spec)
 	exec func(*specs.Process) // when it is the exec
 	io   cio.Creator
@@ -116,7 +117,7 @@ func (f failing) try(t *testing.T, d *env.Daemon, quiet client.Task) error {
 		}
 		return nil
 	}
-	c, err := d.NewContainer(ctx, env.ContainerConfig{Args: []string{"/bin/sleep", "100000"}, Opts: []oci.SpecOpts{change}})
+	c, err := d.NewContainer(ctx, env.ContainerConfig{ID: f.id, Args: []string{"/bin/sleep", "100000"}, Opts: []oci.SpecOpts{change}})
 	if err != nil {
 		return err
 	}
