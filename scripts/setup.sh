@@ -15,6 +15,8 @@ done <<-LIST
 	gcc gcc
 	git git
 	iptables iptables
+	mkfs.erofs erofs-utils
+	mkfs.ext4 e2fsprogs
 	musl-gcc musl-tools
 	runc runc
 	/usr/lib/cni/bridge containernetworking-plugins
