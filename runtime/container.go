@@ -73,7 +73,7 @@ func (c *Container) Spec() *specs.Spec { return c.spec }
 // exit is delivered as always.
 func (c *Container) Start(ctx context.Context) error {
 	if err := c.start(ctx); err != nil {
-		return fmt.Errorf("start %q: %w", c.name.id, explain(err))
+		return fmt.Errorf("start %q: %w", c.name.id, explain(c.starved(err)))
 	}
 	return nil
 }

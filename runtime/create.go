@@ -66,7 +66,7 @@ func (r *Runtime) Create(ctx context.Context, cfg CreateConfig) (*Container, err
 		err = c.group.Settled()
 	}
 	if err != nil {
-		err = errors.Join(explain(err), c.abandon(ctx))
+		err = errors.Join(explain(c.starved(err)), c.abandon(ctx))
 		r.release(c)
 		return nil, fmt.Errorf("create %q: %w", cfg.ID, err)
 	}

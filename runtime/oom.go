@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"foundry/runtime/cgroup"
@@ -56,4 +57,16 @@ func (c *Container) watchOOM() error {
 	}
 	c.undo.push("stop the OOM watch", func(context.Context) error { stop(); return nil })
 	return nil
+}
+
+// starved names the limit when err came of it: a container in which somebody
+// was killed for want of memory before its program ran.
+func (c *Container) starved(err error) error {
+	if c.group == nil {
+		return err
+	}
+	if kills, err2 := c.group.OOMKills(); err2 != nil || kills == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (linux.resources.memory.limit is too low for a process to start in)", err)
 }

@@ -64,7 +64,8 @@ func (g *Group) restore(done []setting, old map[string]setting) error {
 func (g *Group) set(s setting) error {
 	dir := g.dir(s.controller)
 	if dir == "" {
-		return fmt.Errorf("set %s: no %s controller is mounted as cgroup v1 on this host", s, s.controller)
+		return fmt.Errorf("set %s: no %s controller is mounted as cgroup v1 on this host (mount it, or leave linux.resources.%s out)",
+			s, s.controller, fieldOf(s.controller))
 	}
 	if strings.HasPrefix(s.value, keepQuota+" ") {
 		old, err := readFile(dir, s.file)
@@ -88,12 +89,53 @@ func (g *Group) set(s setting) error {
 	case absent && g.info.Unified && !g.offers(s.controller):
 		return fmt.Errorf("set %s: controller %s is not enabled for %s (an ancestor has processes or does not have it): %w", s, s.controller, g.path, err)
 	case absent:
-		return fmt.Errorf("set %s: this kernel has no such file: %w", s, err)
+		return fmt.Errorf("set %s: this kernel has no such file: %w%s", s, err, lacking(s.file))
+	case s.file == "memory.use_hierarchy":
+		return fmt.Errorf("set %s: %w (since Linux 5.11 a limit is always one for the groups below too)", s, err)
+	case strings.HasPrefix(s.file, "cpu.rt_") && errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("set %s: %w (the groups above need real-time bandwidth first: theirs is 0 until somebody sets it)", s, err)
 	case errors.Is(err, unix.EBUSY) && s.controller == "memory":
 		usage, _ := readFile(dir, "memory.usage_in_bytes")
 		return fmt.Errorf("set %s: %s bytes are in use and cannot be reclaimed: %w", s, strings.TrimSpace(usage), err)
 	}
 	return fmt.Errorf("set %s: %w", s, err)
+}
+
+// fieldOf is the part of linux.resources that a controller serves.
+func fieldOf(controller string) string {
+	switch controller {
+	case "cpuset":
+		return "cpu.cpus and cpu.mems"
+	case "blkio", "io":
+		return "blockIO"
+	case "hugetlb":
+		return "hugepageLimits"
+	case "net_cls":
+		return "network.classID"
+	case "net_prio":
+		return "network.priorities"
+	}
+	return controller
+}
+
+// lacking says what a kernel without a file was built without.
+func lacking(file string) string {
+	option := ""
+	switch {
+	case strings.HasPrefix(file, "cpu.rt_"):
+		option = "CONFIG_RT_GROUP_SCHED"
+	case strings.Contains(file, "leaf_weight"):
+		return " (leaf weights went with the CFQ scheduler in Linux 5.0: leave leafWeight out)"
+	case strings.Contains(file, "weight") && !strings.HasPrefix(file, "cpu"):
+		return " (weights need the BFQ or iocost scheduler: CONFIG_BFQ_GROUP_IOSCHED)"
+	case strings.HasPrefix(file, "memory.memsw."), strings.HasPrefix(file, "memory.swap."):
+		option = "CONFIG_SWAP, or booted with swapaccount=0"
+	case strings.HasPrefix(file, "hugetlb."):
+		return " (the page sizes are those in /sys/kernel/mm/hugepages)"
+	default:
+		return ""
+	}
+	return " (built without " + option + ")"
 }
 
 func (g *Group) offers(controller string) bool {

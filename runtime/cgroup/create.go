@@ -48,6 +48,9 @@ func (g *Group) build(c Config, own bool) error {
 	}
 	var rules ruleset
 	if !own {
+		if err := checkLeast(c.Resources); err != nil {
+			return err
+		}
 		if c.Resources == nil {
 			rules, err = rulesOf(nil)
 		} else {

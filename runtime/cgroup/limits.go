@@ -74,6 +74,21 @@ func validate(r *specs.LinuxResources) error {
 	return nil
 }
 
+// leastMemory is four pages. With less, cgroup v2 neither lets the first process
+// take a step nor kills it, and it would be waited for in vain.
+const leastMemory = 4 * 4096
+
+// checkLeast refuses a new group in which nobody can live.
+func checkLeast(r *specs.LinuxResources) error {
+	if r == nil || r.Memory == nil {
+		return nil
+	}
+	if limit := value(r.Memory.Limit); limit > 0 && limit < leastMemory {
+		return &LimitError{"memory.limit", fmt.Sprintf("%d bytes are too few for a process to start in; %d is the least that is tried", limit, leastMemory)}
+	}
+	return nil
+}
+
 // validate1 refuses what has no meaning on v1. (On v2 shares are converted, and
 // swappiness does not exist.)
 func validate1(r *specs.LinuxResources) error {
@@ -159,6 +174,10 @@ func memory1(m *specs.LinuxMemory) []setting {
 		l.add("memory.memsw.limit_in_bytes", "-1").optional = true
 	}
 	l.add("memory.soft_limit_in_bytes", number(m.Reservation))
+	l.add("memory.kmem.tcp.limit_in_bytes", number(m.KernelTCP))
+	if m.UseHierarchy != nil {
+		l.add("memory.use_hierarchy", map[bool]string{true: "1", false: "0"}[*m.UseHierarchy])
+	}
 	if m.DisableOOMKiller != nil {
 		l.add("memory.oom_control", map[bool]string{true: "1", false: "0"}[*m.DisableOOMKiller])
 	}

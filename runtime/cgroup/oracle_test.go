@@ -21,7 +21,7 @@ var limitFiles = map[bool][]string{
 	false: {
 		"cpu cpu.shares", "cpu cpu.cfs_quota_us", "cpu cpu.cfs_period_us", "cpu cpu.cfs_burst_us", "cpu cpu.rt_period_us", "cpu cpu.rt_runtime_us", "cpu cpu.idle",
 		"cpuset cpuset.cpus", "cpuset cpuset.mems", "pids pids.max", "devices devices.list",
-		"memory memory.limit_in_bytes", "memory memory.memsw.limit_in_bytes", "memory memory.soft_limit_in_bytes", "memory memory.swappiness", "memory memory.oom_control",
+		"memory memory.limit_in_bytes", "memory memory.memsw.limit_in_bytes", "memory memory.soft_limit_in_bytes", "memory memory.swappiness", "memory memory.oom_control", "memory memory.kmem.tcp.limit_in_bytes",
 		"blkio blkio.weight", "blkio blkio.weight_device", "blkio blkio.bfq.weight", "blkio blkio.bfq.weight_device", "blkio blkio.throttle.read_bps_device",
 		"blkio blkio.throttle.write_bps_device", "blkio blkio.throttle.read_iops_device", "blkio blkio.throttle.write_iops_device",
 		"net_cls net_cls.classid", "net_prio net_prio.ifpriomap",
@@ -53,11 +53,14 @@ func limitsOf(g *Group) map[string]string {
 
 // differs names deliberate differences from runc, each with its reason.
 var differs = map[string]string{
-	"io rate zero":    "runc writes a rate of 0 on v2, which the kernel refuses; on v1 it lifts the limit, so here it does on both",
-	"unified members": "runc lets the spec move processes",
-	"unified kill":    "runc lets the spec kill",
-	"io weight 9":     "on v2 runc's conversion wraps around; the spec says 10 to 1000",
-	"io weight 1001":  "on v1 with BFQ runc lets it through; the spec says 10 to 1000",
+	"io rate zero":             "runc writes a rate of 0 on v2, which the kernel refuses; on v1 it lifts the limit, so here it does on both",
+	"unified members":          "runc lets the spec move processes",
+	"unified kill":             "runc lets the spec kill",
+	"kernel memory is ignored": "kernelTCP is not: the kernel still has it",
+	"kernel tcp memory":        "runc dropped it; the kernel still has it",
+	"no hierarchy":             "runc drops it; no kernel since 5.11 can do it, so on v1 it is refused",
+	"io weight 9":              "on v2 runc's conversion wraps around; the spec says 10 to 1000",
+	"io weight 1001":           "on v1 with BFQ runc lets it through; the spec says 10 to 1000",
 }
 
 // TestLimitsEqualRunc applies every case here and by runc's library, and

@@ -129,6 +129,10 @@ func (r *reader) text(controller, file string) string {
 	if dir == "" {
 		return ""
 	}
+	return r.textIn(dir, file)
+}
+
+func (r *reader) textIn(dir, file string) string {
 	text, err := readFile(dir, file)
 	if err == nil {
 		return text

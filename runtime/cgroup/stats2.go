@@ -105,8 +105,14 @@ func (r *reader) hugetlb2() []*v2.HugeTlbStat {
 	return all
 }
 
-// pressure is nil on a kernel that does not measure it.
-func (r *reader) pressure(file string) *v2.PSIStats { return parsePressure(r.text("", file)) }
+// pressure is nil on a kernel that does not measure it. It is of the v2 tree,
+// also on a hybrid host.
+func (r *reader) pressure(file string) *v2.PSIStats {
+	if r.group.v2 == "" {
+		return nil
+	}
+	return parsePressure(r.textIn(r.group.v2, file))
+}
 
 // parsePressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and the
 // same for "full".
