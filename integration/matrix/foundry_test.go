@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"foundry/integration/env"
@@ -120,7 +121,7 @@ func serverPid(file, key string) int {
 	return 0
 }
 
-// byFoundry is the life of a task.
+// byFoundry is the life of a task, and of a process in it when the row has one.
 func byFoundry(x *run) (result, error) {
 	ctx, cancel := limit()
 	defer cancel()
@@ -129,14 +130,7 @@ func byFoundry(x *run) (result, error) {
 	if err := os.WriteFile(log, nil, 0o600); err != nil {
 		return result{}, err
 	}
-	create := &taskapi.CreateTaskRequest{ID: x.id, Bundle: x.dir, Stdout: "file://" + log, Terminal: x.row.console != nil}
-	if x.row.console == nil {
-		create.Stderr = create.Stdout
-	}
-	if _, err := x.foundry.tasks.Create(ctx, create); err != nil {
-		return result{failed: err.Error()}, ctx.Err()
-	}
-	status, err := x.foundry.live(ctx, x)
+	status, err := x.foundry.life(ctx, x, "file://"+log)
 	if err != nil {
 		return result{failed: err.Error()}, ctx.Err()
 	}
@@ -147,22 +141,72 @@ func byFoundry(x *run) (result, error) {
 	return result{lines: append(x.normaliser().text(string(b)), fmt.Sprintf("status %d", status))}, nil
 }
 
-// live starts a created task, waits for its end and deletes it.
-func (f *foundry) live(ctx context.Context, x *run) (uint32, error) {
-	if x.row.console != nil {
-		_, err := f.tasks.ResizePty(ctx, &taskapi.ResizePtyRequest{ID: x.id, Height: uint32(x.row.console[0]), Width: uint32(x.row.console[1])})
-		if err != nil {
-			return 0, err
+// life makes a task and deletes it; the status is that of the probe.
+func (f *foundry) life(ctx context.Context, x *run, output string) (status uint32, err error) {
+	create := &taskapi.CreateTaskRequest{ID: x.id, Bundle: x.dir}
+	if x.row.exec == nil {
+		create.Stdout, create.Stderr, create.Terminal = x.streams(output)
+	}
+	if _, err := f.tasks.Create(ctx, create); err != nil {
+		return 0, err
+	}
+	defer func() {
+		r, derr := f.tasks.Delete(ctx, &taskapi.DeleteRequest{ID: x.id})
+		if err = errors.Join(err, derr); x.row.exec == nil {
+			status = r.GetExitStatus()
 		}
+	}()
+	if x.row.exec == nil {
+		return 0, f.toEnd(ctx, x, "")
 	}
-	_, err := f.tasks.Start(ctx, &taskapi.StartRequest{ID: x.id})
-	if err == nil {
-		_, err = f.tasks.Wait(ctx, &taskapi.WaitRequest{ID: x.id})
+	defer f.end(ctx, x)
+	if _, err := f.tasks.Start(ctx, &taskapi.StartRequest{ID: x.id}); err != nil {
+		return 0, err
 	}
+	return f.exec(ctx, x, output)
+}
+
+// streams are the outputs of the probe.
+func (x *run) streams(output string) (stdout, stderr string, terminal bool) {
+	if x.row.console != nil {
+		return output, "", true
+	}
+	return output, output, false
+}
+
+// exec runs the row's process in its task.
+func (f *foundry) exec(ctx context.Context, x *run, output string) (uint32, error) {
+	process, err := os.ReadFile(x.process())
 	if err != nil {
-		_, _ = f.tasks.Kill(ctx, &taskapi.KillRequest{ID: x.id, Signal: uint32(syscall.SIGKILL)})
-		_, _ = f.tasks.Wait(ctx, &taskapi.WaitRequest{ID: x.id})
+		return 0, err
 	}
-	r, derr := f.tasks.Delete(ctx, &taskapi.DeleteRequest{ID: x.id})
-	return r.GetExitStatus(), errors.Join(err, derr)
+	r := &taskapi.ExecProcessRequest{ID: x.id, ExecID: "probe",
+		Spec: &anypb.Any{TypeUrl: "types.containerd.io/opencontainers/runtime-spec/1/Process", Value: process}}
+	r.Stdout, r.Stderr, r.Terminal = x.streams(output)
+	if _, err := f.tasks.Exec(ctx, r); err != nil {
+		return 0, err
+	}
+	err = f.toEnd(ctx, x, "probe")
+	d, derr := f.tasks.Delete(ctx, &taskapi.DeleteRequest{ID: x.id, ExecID: "probe"})
+	return d.GetExitStatus(), errors.Join(err, derr)
+}
+
+// toEnd starts a process and waits for its end. One that does not start is
+// ended.
+func (f *foundry) toEnd(ctx context.Context, x *run, exec string) error {
+	_, err := f.tasks.Start(ctx, &taskapi.StartRequest{ID: x.id, ExecID: exec})
+	if err != nil {
+		if exec == "" {
+			f.end(ctx, x)
+		}
+		return err
+	}
+	_, err = f.tasks.Wait(ctx, &taskapi.WaitRequest{ID: x.id, ExecID: exec})
+	return err
+}
+
+// end kills the task.
+func (f *foundry) end(ctx context.Context, x *run) {
+	_, _ = f.tasks.Kill(ctx, &taskapi.KillRequest{ID: x.id, Signal: uint32(syscall.SIGKILL)})
+	_, _ = f.tasks.Wait(ctx, &taskapi.WaitRequest{ID: x.id})
 }

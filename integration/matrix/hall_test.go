@@ -172,6 +172,11 @@ func (h *hall) newRun(runtime string, r row) (*run, error) {
 			return nil, fmt.Errorf("edit spec: %w", err)
 		}
 	}
+	if r.exec != nil {
+		if err := x.writeExec(spec); err != nil {
+			return nil, fmt.Errorf("write process: %w", err)
+		}
+	}
 	b, err := json.MarshalIndent(spec, "", "\t")
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ package matrix
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,11 +24,11 @@ const failure = "FAILS"
 
 // knownDifferences are those that concern a version of runc, as it prints it.
 func knownDifferences(version string) []*known {
-	list := append(differences(), maskDifferences()...)
+	list := slices.Concat(differences(), maskDifferences(), execDifferences())
 	if strings.HasPrefix(version, "runc version 1.1.") {
-		return append(append(list, bindDifferences(`suid|dev|exec|atime|nostrictatime|nodiratime`)...), oldDifferences()...)
+		return slices.Concat(list, bindDifferences(`suid|dev|exec|atime|nostrictatime|nodiratime`), oldDifferences())
 	}
-	return append(append(list, bindDifferences(`suid|dev|exec|atime|nostrictatime|nodiratime|rw|diratime|norelatime|async|nomand`)...), newDifferences()...)
+	return slices.Concat(list, bindDifferences(`suid|dev|exec|atime|nostrictatime|nodiratime|rw|diratime|norelatime|async|nomand`), newDifferences())
 }
 
 func differences() []*known {
@@ -44,6 +45,16 @@ func differences() []*known {
 		expect("rbind type", `-FAILS`, "the type rbind is a bind, as the specification's examples have it"),
 		expect("tmpcopyup fifo", `-FAILS`, "runc cannot copy a fifo: it has made none when it gives it its owner"),
 		expect("runbindable,rslave", `[-+]mount /m/\d-\S+-runbindable-rslave\S* in .*`, "of two words for the propagation the last counts"),
+	}
+}
+
+// execDifferences are those of a further process.
+func execDifferences() []*known {
+	return []*known{
+		expect("exec:umask=", `[-+]status Umask: \S+`, "runc exec leaves out the umask that its process asks for"),
+		expect("exec:oom=", `[-+]oom \d+`, "and its score for the OOM killer"),
+		expect("exec:oom=1001", `\+FAILS`, "and so does not see that it is none"),
+		expect("init:rlimits=", `[-+]limits .*`, "limits are the container's: a process that names none has those of the init, of runc it has the caller's"),
 	}
 }
 
@@ -84,6 +95,8 @@ func oldDifferences() []*known {
 		expect("personality", `-personality 00000000|\+personality 00000008`, lacks),
 		expect("domainname", `-domainname \(none\)|\+domainname some\.domain`, lacks),
 		expect("timens", `-FAILS`, lacks),
+		expect("exec:rlimits=nofile", `[-+]limits Max open files .*`, "runc exec 1.1 gives the soft limit the value of the hard one"),
+		expect("init:umask=", `[-+]status Umask: \S+`, "runc exec 1.1 has a umask of its own"),
 		expect("user=huge", `-FAILS`, "runc 1.1 takes no user from 2147483648 on"),
 		expect("user=root+groups", `-status Groups: 0 10|\+status Groups: 0 10 10`, "runc 1.1 names a group once"),
 		expect("rootfs=shared", `-mount / in - \S+ /BUNDLE/rootfs \S+ - .*|\+mount / in - \S+ /BUNDLE/rootfs \S+ shared - .*`,

@@ -5,6 +5,7 @@ package matrix
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,7 @@ func TestMatrix(t *testing.T) {
 	version, err := exec.Command(h.runc, "--version").Output()
 	must(t, err)
 	t.Logf("against %s", strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", ", "))
-	rows := append(mixed("process", processRows, processFeatures()), mountMatrix()...)
+	rows := slices.Concat(mixed("process", processRows, processFeatures()), mountMatrix(), execMatrix())
 	list := knownDifferences(string(version))
 	sum := &tally{used: map[*known]int{}}
 	t.Run("rows", func(t *testing.T) {

@@ -15,6 +15,7 @@ type row struct {
 	name    string
 	words   []string // what is particular about it
 	edits   []edit
+	exec    []edit     // of the process that the probe is; nil: it is the init
 	console *[2]uint16 // rows and columns of its terminal
 }
 
@@ -67,10 +68,15 @@ func (r *row) forbids(f feature) bool {
 }
 
 // has says whether a word of the row begins with this one, or with a comma
-// and this one after it.
+// and this one after it. A word of an exec row says of which process it is,
+// which this one may leave out.
 func (r *row) has(word string) bool {
 	for _, w := range r.words {
-		if strings.HasPrefix(w, word) || strings.HasSuffix(w, ","+word) {
+		process, bare, found := strings.Cut(w, ":")
+		if !found {
+			process, bare = "", w
+		}
+		if strings.HasPrefix(bare, word) || strings.HasSuffix(bare, ","+word) || strings.HasPrefix(process+":"+bare, word) {
 			return true
 		}
 	}

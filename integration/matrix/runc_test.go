@@ -23,24 +23,27 @@ func limit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 30*time.Second*env.Slowness())
 }
 
-// byRunc is `runc run`, which removes its container at the end.
+// byRunc is `runc run`, which removes its container at the end, or `runc exec`
+// in one that runs.
 func byRunc(x *run) (result, error) {
 	ctx, cancel := limit()
 	defer cancel()
-	root := filepath.Join(x.hall.dir, "runc")
-	cmd := exec.CommandContext(ctx, x.runc, "--root", root, "run", "--bundle", x.dir, x.id)
+	runc := func(args ...string) *exec.Cmd {
+		return exec.CommandContext(ctx, x.runc, append([]string{"--root", filepath.Join(x.hall.dir, "runc")}, args...)...)
+	}
+	defer func() { _ = runc("delete", "--force", x.id).Run() }() // of what failed half way, too
+	cmd := runc("run", "--bundle", x.dir, x.id)
+	if x.row.exec != nil {
+		if err := runc("run", "--detach", "--bundle", x.dir, x.id).Run(); err != nil {
+			return result{failed: "init: " + err.Error()}, ctx.Err()
+		}
+		cmd = runc("exec", "--process", x.process(), x.id)
+	}
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := x.capture(cmd)
-	if err == nil && !ended(out) {
-		err = fmt.Errorf("exit: no end of the output")
-	}
-	if _, serr := os.Stat(filepath.Join(root, x.id)); serr == nil {
-		_ = exec.CommandContext(ctx, x.runc, "--root", root, "delete", "--force", x.id).Run()
-		return result{}, fmt.Errorf("runc left its container: %w: %s", err, said.Bytes())
-	}
-	if err != nil && !ended(out) {
-		return result{failed: strings.TrimSpace(fmt.Sprintf("%s%s (%v)", said.Bytes(), out, err))}, nil
+	if !ended(out) {
+		return result{failed: strings.TrimSpace(fmt.Sprintf("%s%s (%v)", said.Bytes(), out, err))}, ctx.Err()
 	}
 	return result{lines: append(x.normaliser().text(out), fmt.Sprintf("status %d", cmd.ProcessState.ExitCode()))}, nil
 }
