@@ -47,9 +47,14 @@ default_runtime_name = "foundry"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry-options]
 runtime_type = "io.containerd.foundry.v1"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry-options.options]
-NoPivotRoot = false
+NoPivotRoot = true
 NoNewKeyring = true
 SystemdCgroup = false
+LogRing = 65536
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry-wrong]
+runtime_type = "io.containerd.foundry.v1"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.foundry-wrong.options]
+LogLoss = "sometimes"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.opt.v1.path"]
