@@ -2,7 +2,7 @@
 
 // Package metric counts what the server does and writes it as Prometheus
 // reads it (text format 0.0.4). The shim observes; the debug socket writes,
-// when somebody asks. See docs/decisions/0010-metrics.md on why it is not
+// when somebody asks. See docs/decisions/0012-looking-inside.md on why it is not
 // Prometheus' own library.
 //
 //	var h metric.Histogram

@@ -4,7 +4,7 @@
 // OpenTelemetry collector: OTLP over HTTP, protobuf. It is there only when the
 // environment names a collector (the usual OTEL_ variables, see [FromEnv]);
 // else the tracer is nil, and every method of a nil Tracer or Span does
-// nothing. See docs/decisions/0011-traces.md on why it is not OpenTelemetry's
+// nothing. See docs/decisions/0012-looking-inside.md on why it is not OpenTelemetry's
 // own library.
 //
 // The shim begins a span for each request, as a child of containerd's when the
