@@ -58,6 +58,24 @@ func TestServerInheritsNothing(t *testing.T) {
 			t.Errorf("%s: cgroups: got %q, want its own in every hierarchy", name, got)
 		}
 	}
+	if limit := memoryLimit(t, s.Pid); limit != "2147483648" {
+		t.Errorf("the server's memory: got the limit %q", limit)
+	}
+}
+
+// memoryLimit is that of a process's group.
+func memoryLimit(t *testing.T, pid int) string {
+	t.Helper()
+	for _, g := range cgroupsOf(t, pid) {
+		controller, path, _ := strings.Cut(g, ":")
+		file := map[string]string{
+			"": "/sys/fs/cgroup" + path + "/memory.max", "memory": "/sys/fs/cgroup/memory" + path + "/memory.limit_in_bytes",
+		}[controller]
+		if text, err := os.ReadFile(file); err == nil {
+			return strings.TrimSpace(string(text))
+		}
+	}
+	return ""
 }
 
 func environ(t *testing.T, pid int) []string {

@@ -8,8 +8,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"foundry/runtime/cgroup"
 	"foundry/shim"
@@ -67,12 +70,36 @@ func (g *groups) leave(root string, log *slog.Logger) {
 	}
 	g.info, g.path = info, path.Join("/foundry", filepath.Base(root))
 	for name, pid := range map[string]int{"server": os.Getpid(), "spawner": os.Getppid()} {
-		if err := cgroup.Leave(info, path.Join(g.path, name), pid); err != nil {
+		if err := cgroup.Leave(cgroup.Config{Info: info, Path: path.Join(g.path, name)}, pid); err != nil {
 			log.Warn("stays in containerd's cgroup", "process", name, "err", err)
 			continue
 		}
 		g.pids = append(g.pids, pid)
 	}
+	if err := g.limit(); err != nil {
+		log.Warn("the server's memory has no limit", "err", err)
+	}
+}
+
+// serverMemory is what the server may use: some thirty times what it needs for
+// five hundred containers, for their outputs may each keep a MiB that nobody
+// reads. It is there so that a fault of ours is ours alone: killed, the server
+// loses no container's end, and the host is not short of memory.
+const serverMemory = 2 << 30
+
+// limit sets it. The garbage collector is told of a little less: it shall work
+// harder before the kernel kills.
+func (g *groups) limit() error {
+	server, err := cgroup.Open(g.info, path.Join(g.path, "server"))
+	if err != nil {
+		return err
+	}
+	limit := int64(serverMemory)
+	if err := server.Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}); err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(limit / 10 * 9)
+	return nil
 }
 
 // remove removes the instance's groups when its server goes for good, by way

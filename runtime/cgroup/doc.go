@@ -22,6 +22,10 @@
 //	files, err := g.JoinFiles() // for the stage: it writes "0" to each of them
 //	dir, err := g.Dir()         // for clone3(CLONE_INTO_CGROUP); nil on a pure v1 host
 //
+// A path like "slice:prefix:name" is a scope of systemd's, which makes the
+// directories and removes them with the last process; scope.go has the order of
+// events. Nothing else of the package talks to systemd.
+//
 // Limits are translated into (file, value) pairs by pure functions, which the
 // tests compare with what github.com/opencontainers/cgroups (runc's library)
 // does for the same resources. See docs/decisions/0003-cgroup-libraries.md.

@@ -67,7 +67,7 @@ func ExampleLeave() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := cgroup.Leave(info, "/foundry/0123/server", 4711); err != nil {
+	if err := cgroup.Leave(cgroup.Config{Info: info, Path: "/foundry/0123/server"}, 4711); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -218,6 +218,45 @@ func TestRemoveNested(t *testing.T) {
 	}
 }
 
+// A hundred groups that the container made, processes in many of them, one of
+// those frozen, in every hierarchy: Kill and Remove leave nothing.
+func TestEndOfNested(t *testing.T) {
+	info := hostInfo(t)
+	g := create(t, info, groupPath(t, info), nil)
+	run(t, g, "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 & done; echo ready; wait")
+	pids := pidsOf(t, g)
+	for n := range 100 {
+		inner := newGroup(info, fmt.Sprintf("%s/n%d/%d", g.path, n%10, n))
+		for _, dir := range inner.all() {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			_ = (&maker{g: inner}).cpuset(dir, nil) // a v1 cpuset lets nobody in without
+		}
+		if n < len(pids) {
+			if err := inner.Add(pids[n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n == 3 {
+			if err := inner.Freeze(within(t, 10*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := pidsOf(t, g); len(got) != len(pids) {
+		t.Errorf("Pids = %v, want %v", got, pids)
+	}
+	if err := errors.Join(g.Kill(within(t, 20*time.Second)), g.Remove()); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range g.all() {
+		if exists(dir) {
+			t.Errorf("%s is left", dir)
+		}
+	}
+}
+
 // Remove names who is in the way, and succeeds when they are gone in time.
 func TestRemoveBusy(t *testing.T) {
 	info := hostInfo(t)

@@ -111,7 +111,7 @@ func TestLeave(t *testing.T) {
 	first := create(t, info, filepath.Dir(p)+"/"+t.Name()+"_first", nil)
 	for n := range 2 {
 		pid := run(t, first, "echo ready; exec sleep 1000").Process.Pid
-		if err := Leave(info, p, pid); err != nil {
+		if err := Leave(Config{Info: info, Path: p}, pid); err != nil {
 			t.Fatal(err)
 		}
 		if got := pidsOf(t, g); len(got) != n+1 {
@@ -121,7 +121,7 @@ func TestLeave(t *testing.T) {
 			t.Errorf("%v are left where they came from", got)
 		}
 	}
-	if err := Leave(info, p, 1<<30); err == nil {
+	if err := Leave(Config{Info: info, Path: p}, 1<<30); err == nil {
 		t.Error("Leave of a process that does not exist: no error")
 	}
 	own, err := Own(Config{Info: info, Path: p, Resources: memoryLimit(256 << 20)})

@@ -8,10 +8,10 @@ package cgroup
 func Own(c Config) (*Group, error) { return build(c, true) }
 
 // Leave moves a process of our own out of the group of whoever started it
-// (containerd's first caller) into path, making that if need be. Children that
-// it has already stay where they are. Open(info, path).Remove removes the group.
-func Leave(info Info, path string, pid int) error {
-	g, err := Own(Config{Info: info, Path: path})
+// (containerd's first caller) into that of c, making it if need be. Children that
+// it has already stay where they are. Open(c.Info, c.Path).Remove removes the group.
+func Leave(c Config, pid int) error {
+	g, err := Own(c)
 	if err != nil {
 		return err
 	}

@@ -155,6 +155,9 @@ func TestScope(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := newGroup(info, g.path+"/a/7/b").Add(pid); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A second container of that name is refused, and the first one not hurt.
