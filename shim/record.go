@@ -90,13 +90,13 @@ func (c *container) noteOOM(kills uint64) {
 	}
 	detail := fmt.Sprintf("%d killed", kills-before)
 	if u, err := c.usage(); err == nil {
-		detail += ", limit " + bytes(u.MemoryLimit, "none") + ", peak " + bytes(u.MemoryPeak, "unknown")
+		detail += ", limit " + humanSize(u.MemoryLimit, "none") + ", peak " + humanSize(u.MemoryPeak, "unknown")
 	}
 	c.note(view.Event{What: view.OOM, Detail: detail})
 }
 
-// bytes prints a size for people; zero is none.
-func bytes(n uint64, none string) string {
+// humanSize prints a size for people; zero is none.
+func humanSize(n uint64, none string) string {
 	const kib, mib, gib = 1 << 10, 1 << 20, 1 << 30
 	switch {
 	case n == 0:
