@@ -11,16 +11,20 @@ while read -r command package; do
 	command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || need="$need $package"
 done <<-LIST
 	busybox busybox-static
+	clang-14 clang-14
 	criu criu
 	gcc gcc
 	git git
+	ip iproute2
 	iptables iptables
+	llvm-strip-14 llvm-14
 	mkfs.erofs erofs-utils
 	mkfs.ext4 e2fsprogs
 	musl-gcc musl-tools
 	runc runc
 	/usr/lib/cni/bridge containernetworking-plugins
 LIST
+[ -e /usr/include/bpf/bpf_helpers.h ] || need="$need libbpf-dev"
 # A dynamic busybox would not run in a container.
 if command -v busybox >/dev/null && ldd "$(command -v busybox)" >/dev/null 2>&1; then need="$need busybox-static"; fi
 if [ -n "$need" ]; then
