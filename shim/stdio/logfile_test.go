@@ -72,14 +72,7 @@ func TestPlainFileIsAppendedTo(t *testing.T) {
 // A log file that cannot be written to for a while, here for want of space,
 // costs no byte and no restart.
 func TestLogFileFullForAWhile(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: mounting a small tmpfs needs root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("stdio-test", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("SKIPPED: mount tmpfs: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	dir := smallDisk(t)
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 60<<10), 0o600); err != nil {
 		t.Fatal(err)
@@ -114,4 +107,62 @@ func TestDeviceAsOutput(t *testing.T) {
 	}
 	x.CloseChild()
 	drain(t, x)
+}
+
+func TestDrainOfFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	p := testPump(t)
+	x := testOpen(t, p, Config{Stdout: "file://" + dir + "/log", Backlog: Backlog{Bytes: testRing}})
+	start(t, x)
+	_, out, _ := x.Child()
+	write(t, out, strings.Repeat("x", 100<<10))
+	x.CloseChild()
+	wantStuck(t, x, "stdout: no space left on device")
+}
+
+// smallDisk is a directory that holds 64 KiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: mounting a small tmpfs needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("stdio-test", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("SKIPPED: mount tmpfs: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// With LossFull a full disk does not stop a process either, and when there is
+// space again the file goes on.
+func TestLossOfFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 60<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := testPump(t)
+	x := testOpen(t, p, Config{Stdout: "file://" + dir + "/log", Backlog: Backlog{Bytes: chunkSize / 2, Loss: LossFull}})
+	start(t, x)
+	_, out, _ := x.Child()
+	if err := lines(out, 0, 1<<20/16); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	x.CloseChild()
+	drain(t, x)
+	f, err := os.Open(dir + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if missing := gapOf(t, f, 1<<20/16); missing == 0 || x.Lost().Stdout != uint64(missing)*16 {
+		t.Errorf("lost: got %d, want %d", x.Lost().Stdout, missing*16)
+	}
 }
