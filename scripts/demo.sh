@@ -88,6 +88,10 @@ show ctr tasks kill -s KILL three
 for _ in $(seq 100); do ctr tasks ls | grep -q 'three.*STOPPED' && break; sleep 0.05; done
 show ctr tasks ls
 
+say "what the server knows"
+show foundry ps
+show foundry why three
+
 say "one server for all of them, no runc, no shim for each"
 set -- $(servers)
 show ps -o pid,ppid,rss,args -p "$(echo "$@" | tr ' ' ,)" --ppid "$2" | cut -c1-100
