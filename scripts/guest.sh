@@ -63,7 +63,7 @@ script() {
 		while read -r package arguments; do
 			cd $PWD/\$package
 			begin=\$SECONDS
-			$build/\${package##*/}.test -test.v=test2json -test.timeout=300s \$arguments >$1/\${package##*/}.out 2>&1 </dev/null
+			$build/\${package##*/}.test -test.v=test2json -test.timeout=600s \$arguments >$1/\${package##*/}.out 2>&1 </dev/null
 			echo \$? >$1/\${package##*/}.code
 			echo "\$package ended after \$((SECONDS - begin)) s"
 		done <$1/tests
@@ -76,7 +76,7 @@ boot() {
 	for program in "$build"/* "$tools"/*; do [ -f "$program" ] && copies+=(-p "$program"); done
 	case $1 in
 	uml) integration/vm/boot-uml.sh -w "$PWD" -m 2048 -t 900 "${copies[@]}" -- "$2" ;;
-	debian) integration/vm/boot.sh -w "$PWD" -c 1 -x quiet -t 900 -- "$2" ;;
+	debian) integration/vm/boot.sh -w "$PWD" -c 1 -x quiet -t 1500 -- "$2" ;;
 	systemd) integration/vm/boot.sh -s -w "$PWD" -c 1 -x quiet -t 900 -- "$2" ;;
 	esac
 }
