@@ -65,20 +65,21 @@ func (tree attrs) onBind(plain attrs, s *Step) bool {
 }
 
 // addBind adds the step, and the one that gets its source ready where the
-// host's rights are gone by the time of the mount, or a map takes them. A stage
-// keeps only so many of those: what needs no map can do without, if its source
-// is one that the container's users may reach.
+// host's rights are gone by the time of the mount, or its ties to the host, or a
+// map takes them. A stage keeps only so many of those: what is merely behind a
+// user namespace can do without, if its users may reach the source.
 func (b *builder) addBind(m bindMount, s Step) {
 	if m.idmapped {
 		b.idmapped--
 	}
 	n := len(b.sources)
-	if !m.idmapped && (!b.users || n+b.idmapped >= maxSources) {
+	must := m.idmapped || b.shares() && m.options.propagate&(msPrivate|msSlave) == 0
+	if !must && (!b.users || n+b.idmapped >= maxSources) {
 		b.add(s)
 		return
 	}
 	if n >= maxSources {
-		b.fail(&oci.UnsupportedError{Path: m.at, What: fmt.Sprintf("more than %d idmapped mounts are", maxSources)})
+		b.fail(&oci.UnsupportedError{Path: m.at, What: fmt.Sprintf("more than %d mounts that are idmapped, or shared with the host, are", maxSources)})
 		return
 	}
 	source := Step{Op: OpSource, Flags: s.Flags & FlagRec, FD: -1, A: uint64(n), S: [4]string{1: m.source}}

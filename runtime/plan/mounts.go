@@ -12,15 +12,25 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// propagate cuts or keeps the ties to the host's mounts before the first
-// mount is made. Slave is runc's default: what the host unmounts goes away
-// here as well.
+// propagate cuts the ties to the host's mounts before the first mount is made,
+// so that none of them appears there. Slave is runc's default: what the host
+// unmounts goes away here as well. That the root be shared is for pivot.
 func (b *builder) propagate() {
-	flags := uint64(msSlave | msRec)
-	if mode, found := propagationOptions[b.spec.Linux.RootfsPropagation]; found {
-		flags = mode
+	const cut = msSlave | msRec
+	mode := propagationOptions[b.spec.Linux.RootfsPropagation]
+	if mode&msRec == 0 || mode&msShared != 0 {
+		b.add(Step{Op: OpPropagate, A: cut})
 	}
-	b.add(Step{Op: OpPropagate, A: flags})
+	if mode != 0 && mode&msShared == 0 {
+		b.add(Step{Op: OpPropagate, A: mode})
+	}
+}
+
+// shares says whether bind mounts are peers of the host's, so that what is
+// mounted in one appears in the other: with a shared root, unless a mount has an
+// option of its own. The root of a user namespace must not mount on the host.
+func (b *builder) shares() bool {
+	return propagationOptions[b.spec.Linux.RootfsPropagation]&msShared != 0 && !b.users
 }
 
 // pivot changes the root, and then its propagation where the spec asks for

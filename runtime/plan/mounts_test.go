@@ -233,14 +233,51 @@ func TestRootfsRefusals(t *testing.T) {
 func TestPropagation(t *testing.T) {
 	for mode, want := range map[string][]string{
 		"":           {"propagate slave,rec", "pivot"},
-		"private":    {"propagate private", "pivot"},
+		"private":    {"propagate slave,rec", "propagate private", "pivot"},
+		"rprivate":   {"propagate private,rec", "pivot"},
 		"rslave":     {"propagate slave,rec", "pivot"},
-		"shared":     {"propagate shared", "pivot", "root-propagate shared"},
-		"rshared":    {"propagate shared,rec", "pivot", "root-propagate shared,rec"},
-		"unbindable": {"propagate unbindable", "pivot", "root-propagate unbindable"},
+		"shared":     {"propagate slave,rec", "pivot", "root-propagate shared"},
+		"rshared":    {"propagate slave,rec", "pivot", "root-propagate shared,rec"},
+		"unbindable": {"propagate slave,rec", "propagate unbindable", "pivot", "root-propagate unbindable"},
 	} {
 		spec := testSpec()
 		spec.Linux.RootfsPropagation = mode
 		check(t, mode, lines(t, spec, testFacts(), OpPropagate, OpPivot, OpRootPropagate), want...)
+	}
+}
+
+// What the stage mounts for the root is not for the host to see. A volume that
+// is to be its peer is copied before, and never for a user namespace.
+func TestSharedVolume(t *testing.T) {
+	for _, users := range []bool{false, true} {
+		spec := testSpec()
+		spec.Linux.RootfsPropagation = "rshared"
+		if users {
+			spec = usersSpec("user", "mount")
+			spec.Linux.RootfsPropagation = "rshared"
+		}
+		spec.Mounts = []specs.Mount{
+			{Destination: "/both", Source: "/volume", Type: "bind", Options: []string{"rbind", "rshared"}},
+			{Destination: "/in", Source: "/volume", Type: "bind", Options: []string{"rbind", "rslave"}},
+		}
+		f := testFacts()
+		f.RootfsMounts = []Mount{{Type: "overlay", Source: "overlay", Options: []string{"lowerdir=/a:/b"}}}
+		var order []Op
+		p, err := New(spec, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.Steps {
+			if s.Op == OpSource || s.Op == OpPropagate || s.Op == OpMountHost {
+				order = append(order, s.Op)
+			}
+		}
+		want := []Op{OpSource, OpPropagate, OpMountHost}
+		if users {
+			want = []Op{OpPropagate, OpMountHost, OpSource, OpSource}
+		}
+		if !slices.Equal(order, want) {
+			t.Errorf("users %v: got %v, want %v", users, order, want)
+		}
 	}
 }

@@ -78,8 +78,15 @@ func (b *builder) timeOffsets() {
 }
 
 // hostSide is what happens with the host's rights: all that a user namespace
-// would forbid.
+// would forbid. Copies of mounts that are to stay peers of the host's are taken
+// while all are.
 func (b *builder) hostSide() {
+	if b.shares() {
+		b.plan.Steps = append(b.plan.Steps, b.sources...)
+		b.propagate()
+		b.mountRootfs()
+		return
+	}
 	b.propagate()
 	b.mountRootfs()
 	b.plan.Steps = append(b.plan.Steps, b.sources...)

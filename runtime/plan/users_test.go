@@ -166,7 +166,7 @@ func TestMoreMountsThanSources(t *testing.T) {
 	for range maxSources {
 		spec.Mounts = append(spec.Mounts, mapped)
 	}
-	if _, err := New(spec, testFacts()); err == nil || err.Error() != "mounts[128]: more than 64 idmapped mounts are not supported yet" {
+	if _, err := New(spec, testFacts()); err == nil || err.Error() != "mounts[128]: more than 64 mounts that are idmapped, or shared with the host, are not supported yet" {
 		t.Errorf("got %v", err)
 	}
 }
