@@ -11,7 +11,9 @@ import (
 )
 
 func TestPod(t *testing.T) {
-	tell(t, both, story{"TwoContainers", twoContainers}, story{"Exec", execCodes}, story{"ExecTimeout", execTimeout})
+	tell(t, all, story{"TwoContainers", twoContainers, ""},
+		story{"Exec", execCodes, ""},
+		story{"ExecTimeout", execTimeout, ""})
 }
 
 // Two containers of a pod share network, ipc and host name, and nothing else.

@@ -12,7 +12,8 @@ import (
 )
 
 func TestLogs(t *testing.T) {
-	tell(t, both, story{"Lines", logLines}, story{"Reopen", logReopen})
+	tell(t, all, story{"Lines", logLines, ""},
+		story{"Reopen", logReopen, ""})
 }
 
 // logLines: a line longer than 16 KiB is cut into tagged parts.

@@ -13,7 +13,9 @@ import (
 )
 
 func TestNamespaces(t *testing.T) {
-	tell(t, both, story{"Host", hostNamespaces}, story{"SharedPid", sharedPid}, story{"TargetPid", targetPid})
+	tell(t, all, story{"Host", hostNamespaces, "the kernel mounts no /proc of a pid namespace of others"},
+		story{"SharedPid", sharedPid, ""},
+		story{"TargetPid", targetPid, ""})
 }
 
 // sharing is a pod with these.
@@ -75,7 +77,8 @@ func targetPid(t *testing.T, n *node) {
 	p := n.pod(t)
 	a := p.run(t, nil, "/bin/sleep", "100003")
 	b := p.sleeper(t, security(func(s *runtimeapi.LinuxContainerSecurityContext) {
-		s.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: a.id}
+		s.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: a.id,
+			UsernsOptions: p.config.Linux.SecurityContext.NamespaceOptions.UsernsOptions}
 	}))
 	b.expect(t, "cat /proc/1/cmdline | tr '\\0' ' '", "/bin/sleep 100003")
 	b.expect(t, "readlink /proc/self/ns/pid", a.sh(t, "readlink /proc/self/ns/pid"))

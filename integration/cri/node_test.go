@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,7 @@ type node struct {
 	*env.Daemon
 	*clients
 	handler string
+	users   bool // pods have user namespaces of their own
 }
 
 // clients are new ones after a restart of containerd, for all who have them.
@@ -105,10 +107,13 @@ func newNode(t testing.TB) *node {
 	return n
 }
 
+// withUsers after a handler's name: its pods have user namespaces.
+const withUsers = "+users"
+
 // with is the same node, seen through another handler.
 func (n *node) with(handler string) *node {
 	other := *n
-	other.handler = handler
+	other.handler, other.users = strings.CutSuffix(handler, withUsers)
 	return &other
 }
 
@@ -171,8 +176,9 @@ func (n *node) restart(t *testing.T) {
 
 // story is one of many told on one node, for a handler.
 type story struct {
-	name string
-	tell func(*testing.T, *node)
+	name  string
+	tell  func(*testing.T, *node)
+	plain string // why it is not told of pods with user namespaces
 }
 
 // tell tells stories for each handler, one after the other, and sees to it that
@@ -182,6 +188,9 @@ func tell(t *testing.T, handlers []string, stories ...story) {
 	n := newNode(t)
 	for _, handler := range handlers {
 		for _, s := range stories {
+			if s.plain != "" && strings.HasSuffix(handler, withUsers) {
+				continue
+			}
 			t.Run(s.name+"/"+handler, func(t *testing.T) {
 				t.Cleanup(func() { n.CheckLeaks(t) })
 				s.tell(t, n.with(handler))
@@ -193,6 +202,7 @@ func tell(t *testing.T, handlers []string, stories ...story) {
 var (
 	both = []string{"foundry", "runc"}
 	ours = []string{"foundry"}
+	all  = []string{"foundry", "foundry" + withUsers, "runc"}
 )
 
 func (n *node) path(elem ...string) string { return filepath.Join(append([]string{n.Dir}, elem...)...) }

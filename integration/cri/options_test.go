@@ -8,8 +8,8 @@ import (
 )
 
 func TestOptions(t *testing.T) {
-	tell(t, []string{"foundry-options"}, story{"Taken", optionsTaken})
-	tell(t, []string{"foundry-wrong"}, story{"Refused", optionsRefused})
+	tell(t, []string{"foundry-options"}, story{"Taken", optionsTaken, ""})
+	tell(t, []string{"foundry-wrong"}, story{"Refused", optionsRefused, ""})
 }
 
 // optionsTaken: the table of the handler comes to the server as text, and a

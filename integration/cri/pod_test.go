@@ -62,6 +62,9 @@ func (n *node) tryPod(ctx context.Context, change ...func(*runtimeapi.PodSandbox
 	for _, c := range change {
 		c(p.config)
 	}
+	if n.users {
+		ownUsers(p.config)
+	}
 	if err := os.MkdirAll(p.config.LogDirectory, 0o700); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,9 @@ import (
 )
 
 func TestResources(t *testing.T) {
-	tell(t, both, story{"Ports", ports}, story{"Stats", stats}, story{"Update", update})
+	tell(t, all, story{"Ports", ports, ""},
+		story{"Stats", stats, ""},
+		story{"Update", update, ""})
 }
 
 // ports: a host port leads into the pod, by the node's address and by its

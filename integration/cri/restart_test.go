@@ -16,7 +16,7 @@ import (
 // With runc v2, what ended while containerd was away has the code 255 and the
 // reason Unknown, so this is told for Foundry alone.
 func TestRestart(t *testing.T) {
-	tell(t, ours, story{"Restart", restart})
+	tell(t, ours, story{"Restart", restart, ""})
 }
 
 // restart: pods go on while containerd is away. Output of that time is in the

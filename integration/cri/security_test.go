@@ -10,8 +10,11 @@ import (
 )
 
 func TestSecurity(t *testing.T) {
-	tell(t, both, story{"Context", securityContext}, story{"Seccomp", seccompProfiles}, story{"Privileged", privileged},
-		story{"Sysctls", sysctls}, story{"Devices", devices})
+	tell(t, all, story{"Context", securityContext, ""},
+		story{"Seccomp", seccompProfiles, ""},
+		story{"Privileged", privileged, ""},
+		story{"Sysctls", sysctls, ""},
+		story{"Devices", devices, "a device is bound there, by the path that it has on the node"})
 }
 
 func user(id int64) *runtimeapi.Int64Value { return &runtimeapi.Int64Value{Value: id} }

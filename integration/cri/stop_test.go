@@ -12,7 +12,10 @@ import (
 )
 
 func TestStop(t *testing.T) {
-	tell(t, both, story{"Signals", stopSignals}, story{"OOM", outOfMemory}, story{"Reasons", reasons}, story{"Pod", stopPod})
+	tell(t, all, story{"Signals", stopSignals, ""},
+		story{"OOM", outOfMemory, ""},
+		story{"Reasons", reasons, ""},
+		story{"Pod", stopPod, ""})
 }
 
 // stopSignals: the signal first, the end when the grace period is over.

@@ -17,8 +17,10 @@ import (
 )
 
 func TestStreams(t *testing.T) {
-	tell(t, both, story{"Exec", execStream}, story{"ExecTerminal", execTerminal}, story{"Attach", attach},
-		story{"AttachTerminal", attachTerminal})
+	tell(t, all, story{"Exec", execStream, ""},
+		story{"ExecTerminal", execTerminal, ""},
+		story{"Attach", attach, ""},
+		story{"AttachTerminal", attachTerminal, ""})
 }
 
 // The streaming server's protocol: each message begins with its channel.

@@ -15,7 +15,9 @@ import (
 )
 
 func TestUsers(t *testing.T) {
-	tell(t, ours, story{"Features", offered}, story{"Pod", userPod}, story{"HostNetwork", userHostNetwork})
+	tell(t, ours, story{"Features", offered, ""},
+		story{"Pod", userPod, ""},
+		story{"HostNetwork", userHostNetwork, ""})
 }
 
 // offered: the kubelet is told that the handler has what these stories use.

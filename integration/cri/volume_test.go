@@ -14,8 +14,10 @@ import (
 )
 
 func TestVolumes(t *testing.T) {
-	tell(t, both, story{"Host", hostVolumes}, story{"Recursive", recursiveReadOnly}, story{"Propagation", propagation},
-		story{"Image", imageVolumes})
+	tell(t, all, story{"Host", hostVolumes, "TestUsers has volumes of both kinds"},
+		story{"Recursive", recursiveReadOnly, ""},
+		story{"Propagation", propagation, ""},
+		story{"Image", imageVolumes, ""})
 }
 
 // mounts is a change to a container.
