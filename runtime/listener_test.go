@@ -51,6 +51,7 @@ func TestOwnAgent(t *testing.T) {
 					if _, got := b.exec("mkdir", "/run/b"); got != strings.ReplaceAll(tt.want, "/run/a", "/run/b") {
 						t.Errorf("exec: got %q, want %q", got, tt.want)
 					}
+					eventually(t, "what init says", func() bool { return b.out.soFar() == tt.want })
 					boxes = append(boxes, b)
 				}
 				for _, b := range boxes {
