@@ -27,7 +27,7 @@ tests() {
 	debian)
 		cat <<-LIST
 			runtime/cgroup
-			runtime -test.skip=TestServerKilledAtEachStep|TestServerKilledWithUsers|TestHundredAtOnce
+			runtime -test.skip=TestServerKilledAtEachStep|TestServerKilledWithUsers|TestHundredAtOnce|TestNamespacesByPath|TestHooksInsideOf|TestFailingHooksInside|TestOwnAgent|TestAgentIsShared
 			runtime/spawn -test.run=TestContainerRuns|TestExecInto|TestOverlay|TestMasks|TestBindFile|TestUser|TestNull|TestTmpfs|TestFilter|TestUpgrade$
 			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor|TestCheckpoint
 		LIST
