@@ -28,6 +28,29 @@ func TestAppArmor(t *testing.T) {
 	}
 }
 
+// TestNoSELinux: labels are refused by name where the host has no SELinux, which
+// none of the hosts and guests has that this runs on.
+func TestNoSELinux(t *testing.T) {
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		t.Fatal("this host has SELinux: it deserves a better test")
+	}
+	d := env.Containerd(t, env.Config{})
+	story{"Refused", noSELinux}.run(t, d)
+}
+
+func noSELinux(t *testing.T, d *env.Daemon) {
+	const label = "system_u:system_r:container_t:s0:c1,c2"
+	for at, set := range map[string]func(*specs.Spec){
+		"process.selinuxLabel": func(s *specs.Spec) { s.Process.SelinuxLabel = label },
+		"linux.mountLabel":     func(s *specs.Spec) { s.Linux.MountLabel = label },
+	} {
+		_, err := d.Container(t, env.ContainerConfig{Opts: []oci.SpecOpts{change(set)}}).NewTask(d.Context(t), nullIO)
+		if err == nil || !strings.Contains(err.Error(), at) || !strings.Contains(err.Error(), "SELinux") {
+			t.Errorf("got %v, want one that names %s", err, at)
+		}
+	}
+}
+
 func withProfile(name string) oci.SpecOpts {
 	return change(func(s *specs.Spec) { s.Process.ApparmorProfile = name })
 }
