@@ -3,11 +3,16 @@
 package runtime
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -88,4 +93,104 @@ func mountPoints(t testing.TB, dir string) []string {
 	}
 	slices.Sort(points)
 	return points
+}
+
+// deafAgent is an agent that takes listeners and answers one call of the first.
+func deafAgent(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "agent")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			conn, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			listener := takeListener(t, conn)
+			defer listener.Close()
+			if n > 0 {
+				continue
+			}
+			c := client{file: listener, name: name{"test", "deaf"}}
+			c.answer(slog.New(slog.DiscardHandler))
+		}
+	}()
+	return path
+}
+
+func takeListener(t testing.TB, conn *net.UnixConn) *os.File {
+	oob := make([]byte, 64)
+	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 1<<16), oob)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	list, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(list) != 1 {
+		t.Errorf("got %v, %v", list, err)
+		return nil
+	}
+	fds, err := unix.ParseUnixRights(&list[0])
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	return os.NewFile(uintptr(fds[0]), "listener")
+}
+
+// A process that hangs on its way into the container, be it that an agent does not answer, or that
+// the container stops or starves it, keeps nobody else: not from pausing for longer than they want
+// to wait, not other execs, not the end of the container.
+func TestExecThatHangs(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec("deaf", "sleep", "60")
+	spec.Linux.Seccomp = &specs.LinuxSeccomp{
+		DefaultAction: specs.ActAllow, ListenerPath: deafAgent(t),
+		Syscalls: []specs.LinuxSyscall{{Names: []string{"execve"}, Action: specs.ActNotify}},
+	}
+	b := w.create("deaf", spec)
+	if err := b.Start(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	hung := make(chan error, 1)
+	try := func(ctx context.Context) error {
+		_, err := b.Exec(ctx, ExecConfig{ID: "exec", Process: process("true")})
+		return err
+	}
+	go func() { hung <- try(ctx(t)) }()
+	inside := func() int {
+		pids, err := b.Pids()
+		if err != nil {
+			t.Error(err)
+		}
+		return len(pids)
+	}
+	eventually(t, "the exec's stage", func() bool { return inside() > 1 })
+
+	soon, cancel := context.WithTimeout(ctx(t), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := b.Pause(soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("pause: got %v", err)
+	}
+	soon, cancel = context.WithTimeout(ctx(t), 200*time.Millisecond)
+	defer cancel()
+	if err := try(soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("another exec: got %v", err)
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("they waited for %v", took)
+	}
+	if err := b.Delete(ctx(t)); err != nil {
+		t.Error(err)
+	}
+	<-hung // killed in its execve, which counts as one
+	b.wait()
 }

@@ -49,9 +49,10 @@ type Container struct {
 	stops    []uint64
 	listener listener
 
-	// frozen is read-held while a process is on its way into the cgroup: one
-	// that enters a frozen cgroup would hang before its first step is done.
-	frozen sync.RWMutex
+	// frozen is where processes pass on their way into the cgroup, and Pause
+	// alone: one that enters a frozen cgroup would hang before its first step is
+	// done.
+	frozen gate
 
 	mu      sync.Mutex // guards the two below, held by Delete
 	undo    undoStack

@@ -39,9 +39,11 @@ func (c *Container) Exec(ctx context.Context, cfg ExecConfig) (*Process, error) 
 func nothingStored(spawn.Exit) error { return nil }
 
 func (c *Container) exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
-	// Holding frozen keeps Pause out until the process has passed its steps.
-	c.frozen.RLock()
-	defer c.frozen.RUnlock()
+	// This keeps Pause out until the process has passed its steps.
+	if err := c.frozen.enter(ctx, false); err != nil {
+		return nil, fmt.Errorf("wait for a pause under way: %w", err)
+	}
+	defer c.frozen.leave()
 	if c.init.gone() {
 		return nil, fmt.Errorf("init has exited: %w", ErrNotRunning)
 	}

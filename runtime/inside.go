@@ -70,9 +70,11 @@ func (c *Container) startContainerHooks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Holding frozen keeps Pause out: a hook could not be born in a frozen group.
-	c.frozen.RLock()
-	defer c.frozen.RUnlock()
+	// This keeps Pause out: a hook could not be born in a frozen group.
+	if err := c.frozen.enter(ctx, false); err != nil {
+		return fmt.Errorf("wait for a pause under way: %w", err)
+	}
+	defer c.frozen.leave()
 	state := hookState(c.spec, c.name.id, c.bundle, specs.StateCreated, pid)
 	l := c.hooks(ctx, "startContainer", c.spec.Hooks.StartContainer, state)
 	l.dir = c.spec.Process.Cwd

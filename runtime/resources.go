@@ -14,8 +14,10 @@ func (c *Container) Pause(ctx context.Context) error {
 	if c.init.gone() {
 		return fmt.Errorf("pause %q: %w", c.name.id, ErrNotRunning)
 	}
-	c.frozen.Lock()
-	defer c.frozen.Unlock()
+	if err := c.frozen.enter(ctx, true); err != nil {
+		return fmt.Errorf("pause %q: wait for processes on their way into it: %w", c.name.id, err)
+	}
+	defer c.frozen.leave()
 	if err := c.group.Freeze(ctx); err != nil {
 		return fmt.Errorf("pause %q: %w", c.name.id, err)
 	}
