@@ -37,6 +37,8 @@ type Container struct {
 	journal *journal.Journal
 	group   *cgroup.Group
 	init    *Process
+	// lateDevices: the group gets its device rules when the mounts are made.
+	lateDevices bool
 
 	watch    stopwatch
 	restored bool        // by criu: its processes are stopped until Start

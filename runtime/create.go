@@ -88,6 +88,7 @@ func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
 	if err := c.openJournal(); err != nil {
 		return err
 	}
+	c.lateDevices = cfg.Checkpoint == "" && mountsBlockDevice(spec, cfg.Rootfs)
 	if err := c.makeCgroup(); err != nil {
 		return err
 	}
@@ -111,6 +112,9 @@ func (c *Container) create(ctx context.Context, cfg CreateConfig) error {
 	}
 	c.watch.lap(PhaseClone)
 	if err := c.untilReady(ctx); err != nil {
+		return err
+	}
+	if err := c.limitDevices(); err != nil {
 		return err
 	}
 	c.trim()
@@ -155,6 +159,9 @@ func (c *Container) makeCgroup() error {
 	var resources *specs.LinuxResources
 	if c.spec.Linux != nil {
 		resources = c.spec.Linux.Resources
+	}
+	if c.lateDevices {
+		resources = anyDevice(resources)
 	}
 	group, err := cgroup.Create(cgroup.Config{Info: c.rt.host.cgroups, Path: where, Resources: resources, Hold: c.hold})
 	if err != nil {
