@@ -21,7 +21,7 @@ tests() {
 			runtime/cgroup
 			runtime
 			runtime/spawn -test.skip=TestCommittedBinary|TestPlansPass|Sanitizers|TestUpgradeDuringFork|TestIntermediateKilled|TestChildEnds
-			integration -test.run=TestUnified|TestLife|TestProcess|TestUsers/(RemappedSnapshot|Process|Pod|Hooks)|TestSeccompNotify|TestEventsOfALife|TestReapingInit|TestServerDies|TestDeleteHarms
+			integration -test.run=TestUnified|TestLife|TestProcess|TestUsers/(RemappedSnapshot|Process|Pod|Hooks)|TestSeccompNotify|TestEventsOfALife|TestReapingInit|TestServerDies|TestDeleteHarms|TestOperator|TestMetrics
 		LIST
 		;;
 	debian)
@@ -29,7 +29,7 @@ tests() {
 			runtime/cgroup
 			runtime -test.skip=TestServerKilledAtEachStep|TestServerKilledWithUsers|TestHundredAtOnce|TestNamespacesByPath|TestHooksInsideOf|TestFailingHooksInside|TestOwnAgent|TestAgentIsShared
 			runtime/spawn -test.run=TestContainerRuns|TestExecInto|TestOverlay|TestMasks|TestBindFile|TestUser|TestNull|TestTmpfs|TestFilter|TestUpgrade$
-			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor|TestCheckpoint
+			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor|TestCheckpoint|TestMetrics
 		LIST
 		;;
 	systemd) # groups are scopes here, see scope_test.go of both
@@ -49,7 +49,7 @@ prepare() {
 	rm -rf "$build"
 	mkdir -p "$tools"
 	cp "$FOUNDRY_CACHE"/tools/containerd-2.4.2/* "$tools" || return 1
-	cp bin/foundryd bin/containerd-shim-foundry-v1 "$FOUNDRY_CACHE/vm/apparmor/sbin/apparmor_parser" "$build" || return 1
+	cp bin/foundry bin/foundryd bin/containerd-shim-foundry-v1 "$FOUNDRY_CACHE/vm/apparmor/sbin/apparmor_parser" "$build" || return 1
 	for package in runtime/cgroup runtime/spawn runtime integration; do
 		CGO_ENABLED=0 go test -c -o "$build/${package##*/}.test" "./$package" || return 1
 	done
