@@ -3,10 +3,10 @@
 // Package matrix runs the same specs by runc and by Foundry and demands that
 // the program in the container sees the same.
 //
-// A generator makes rows, each a spec, some of them with a further process: some with one particular thing, some
+// A generator makes rows, each a spec: some with one particular thing, some
 // with many (the seed is the row's number, so a row stays what it is). `runc
-// run` executes a row's bundle; Foundry gets it at its task API, without
-// containerd. The program is a shell script, the probe, that prints what a
+// run` executes a row's bundle, `runc exec` its further process where it has
+// one; Foundry gets both at its task API, without containerd. The program is a shell script, the probe, that prints what a
 // process can know about itself: ids, capabilities, limits, environment,
 // namespaces, mounts, devices, cgroups. What cannot be the same (numbers of
 // mounts and namespaces, paths of the bundles) is replaced before the texts are

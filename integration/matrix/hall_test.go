@@ -47,6 +47,7 @@ type run struct {
 	rootfs  string
 	row     row
 	masked  []string // what containerd would hide
+	owner   int      // of the root
 }
 
 // result is what came of it.
@@ -172,6 +173,9 @@ func (h *hall) newRun(runtime string, r row) (*run, error) {
 			return nil, fmt.Errorf("edit spec: %w", err)
 		}
 	}
+	if err := x.chownRoot(x.owner); err != nil {
+		return nil, fmt.Errorf("chown root: %w", err)
+	}
 	if r.exec != nil {
 		if err := x.writeExec(spec); err != nil {
 			return nil, fmt.Errorf("write process: %w", err)
@@ -275,6 +279,9 @@ func removeSoon(dir string) error {
 
 // chownRoot gives the image to a user; but busybox, which all share.
 func (x *run) chownRoot(uid int) error {
+	if uid == 0 {
+		return nil
+	}
 	return filepath.WalkDir(x.rootfs, func(path string, _ os.DirEntry, err error) error {
 		if err != nil || filepath.Base(path) == "busybox" {
 			return err

@@ -40,7 +40,7 @@ func TestMatrix(t *testing.T) {
 		return
 	}
 	for _, k := range list {
-		if sum.used[k] == 0 {
+		if sum.used[k] == 0 && !k.race {
 			t.Errorf("known difference that no row has any more: %q with %s (%s)", k.word, k.line, k.why)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-const mountRows = 80
+const mountRows = 130
 
 // Words of mount options that runtimes know.
 var (
@@ -100,8 +100,11 @@ func mountMatrix() []row {
 	for i := len(rows); i < mountRows; i++ {
 		random := rand.New(rand.NewPCG(uint64(i), 30))
 		r := row{}
+		if users := userNamespaceFeatures(); i%5 < 2 { // and their owner is another
+			r.add(users[i%3/2*2]) // a range, or the identity
+		}
 		for range 3 {
-			if f := special[random.IntN(len(special))]; !f.fails && !slices.Contains(r.words, f.word) {
+			if f := special[random.IntN(len(special))]; !f.fails && !slices.Contains(r.words, f.word) && !r.forbids(f) {
 				r.add(f)
 			}
 		}
@@ -182,7 +185,7 @@ func targetMounts() []feature {
 		return func(root string) error { return os.Symlink(to, filepath.Join(root, "m/link")) }
 	}
 	return []feature{
-		prepared("link inside", link("/hidden"), bind("bind", "plain", "/m/link/x")),
+		prepared("link inside", link("/hidden"), bind("bind", "plain", "/m/link/new")),
 		prepared("link upwards", link("../../../hidden"), bind("bind", "plain", "/m/link")),
 		prepared("link to nowhere", link("/made/late"), bind("bind", "plain", "/m/link")),
 		failing(prepared("link loop", link("link"), bind("bind", "plain", "/m/link"))),

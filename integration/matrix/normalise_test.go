@@ -98,7 +98,7 @@ var (
 // mountTable takes the numbers out of a mountinfo: a mount is named by where it
 // is and how many are below it at the same place, its parent likewise.
 func mountTable(lines []string) []string {
-	names, at := map[string]string{}, map[string]int{}
+	parents, places := map[string]string{}, map[string]string{}
 	var out []string
 	for _, l := range lines {
 		f := strings.Fields(l)
@@ -106,27 +106,33 @@ func mountTable(lines []string) []string {
 			out = append(out, "mount (unreadable) "+l)
 			continue
 		}
-		name := f[4]
-		if at[f[4]]++; at[f[4]] > 1 {
-			name = fmt.Sprintf("%s#%d", f[4], at[f[4]])
+		parents[f[0]], places[f[0]] = f[1], f[4]
+	}
+	name := func(id string) string {
+		depth := 1
+		for up := parents[id]; places[up] == places[id]; up = parents[up] {
+			depth++
 		}
-		names[f[0]] = name
+		if depth > 1 {
+			return fmt.Sprintf("%s#%d", places[id], depth)
+		}
+		return places[id]
 	}
 	for _, l := range lines {
 		f := strings.Fields(l)
 		if len(f) < 10 {
 			continue
 		}
-		parent, known := names[f[1]]
-		if !known {
-			parent = "-"
+		parent := "-"
+		if places[f[1]] != "" {
+			parent = name(f[1])
 		}
 		device := anonymous.ReplaceAllString(f[2], "0:*")
 		rest := f[5:]
 		for i, word := range rest {
 			rest[i] = peerGroup.ReplaceAllString(word, "$1")
 		}
-		out = append(out, strings.Join(append([]string{"mount", names[f[0]], "in", parent, device, f[3]}, rest...), " "))
+		out = append(out, strings.Join(append([]string{"mount", name(f[0]), "in", parent, device, f[3]}, rest...), " "))
 	}
 	return out
 }

@@ -261,7 +261,8 @@ func userNamespaceFeatures() []feature {
 		return feature{word: "userns=" + word, edit: func(s *specs.Spec, x *run) error {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 			s.Linux.UIDMappings, s.Linux.GIDMappings = m, m
-			return x.chownRoot(int(m[0].HostID))
+			x.owner = int(m[0].HostID)
+			return nil
 		}}
 	}
 	return []feature{

@@ -55,6 +55,7 @@ func (r *row) String() string { return r.name + ": " + strings.Join(r.words, " "
 var apart = [][2]string{
 	{"ns-network", "sysctl=net"}, {"ns-network", "sysctl=slashes"}, {"ns-ipc", "sysctl=ipc"},
 	{"join=", "userns="}, {"ns-", "userns="}, {"resources", "userns="},
+	{"userns=", "device over file"}, {"userns=", "devices"}, // of which the host has none
 	{"ns-uts", "domainname"}, {"join=uts", "domainname"}, {"join=network", "sysctl="}, {"join=ipc", "sysctl="}, // others see those
 }
 
