@@ -141,7 +141,9 @@ func (d *Debug) container(r *http.Request) (any, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%s: %w", k, errNoContainer)
 	}
-	return c.inspect(r.Context()), nil
+	v := c.inspect(r.Context())
+	v.Usage = d.Service.measured(r.Context(), []*container{c})[0].Usage
+	return v, nil
 }
 
 func (d *Debug) flights(*http.Request) (any, error) { return d.Service.flight.All(), nil }

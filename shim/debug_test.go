@@ -171,3 +171,22 @@ func TestDescriptors(t *testing.T) {
 		t.Errorf("got %v, want %s", found, f.Name())
 	}
 }
+
+// TestMeasuringIsBounded: when what measures hangs, a list comes all the same,
+// and no more goroutines hang than there are places.
+func TestMeasuringIsBounded(t *testing.T) {
+	_, s := debugged(t)
+	c := created(t, s)
+	for range cap(s.readers) {
+		s.readers <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	list := s.measured(ctx, []*container{c})
+	if len(list) != 1 || list[0].ID != "c" || list[0].Usage != nil {
+		t.Errorf("got %+v", list)
+	}
+	for range cap(s.readers) {
+		<-s.readers
+	}
+}

@@ -71,6 +71,12 @@ func (s *Service) measured(ctx context.Context, list []*container) []view.Contai
 	var work sync.WaitGroup
 	for range min(measureAtOnce, len(list)) {
 		work.Go(func() {
+			select {
+			case s.readers <- struct{}{}:
+				defer func() { <-s.readers }()
+			case <-ctx.Done(): // others hang, from this question or an earlier one
+				return
+			}
 			for i := next.Add(1) - 1; int(i) < len(list) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				if u, err := list[i].usage(); err == nil { // being created, or deleted meanwhile
 					usages[i].Store(u)
@@ -97,7 +103,6 @@ func (s *Service) measured(ctx context.Context, list []*container) []view.Contai
 func (c *container) inspect(ctx context.Context) view.Inspect {
 	v := c.remembered()
 	if c.created() {
-		v.Usage, _ = c.usage() // absent then, as it says
 		v.Owned = c.owned(ctx, v.Processes)
 		v.Spec = specOf(c.run.Spec())
 		if v.Exit == nil {

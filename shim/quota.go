@@ -14,6 +14,7 @@ const (
 	maxRemarks    = 256     // about options; then none is logged any more
 	maxQueued     = 4096    // undelivered events of one container
 	maxQueuedAll  = 65536
+	maxReaders    = 8 // goroutines that read statistics for operators; a cgroup that hangs keeps one
 
 	drainTime = 10 * time.Second // for the rest of the output at Delete; the runc shim's
 	pidsTime  = 2 * time.Second  // for the cgroup to list its processes

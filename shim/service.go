@@ -40,6 +40,7 @@ type Service struct {
 	flight  *flight.Recorder
 	tracer  *trace.Tracer
 	counts  *counts
+	readers chan struct{} // a place for each that measures containers
 }
 
 // New returns a service without containers.
@@ -49,7 +50,7 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		runtime: cfg.Runtime, pump: cfg.Pump, pub: cfg.Publisher, log: withRequests(cfg.Log),
-		tracer: cfg.Tracer, counts: newCounts(),
+		tracer: cfg.Tracer, counts: newCounts(), readers: make(chan struct{}, maxReaders),
 		table: table{containers: map[Key]*container{}}, flight: flight.New(flight.Config{}),
 	}
 }

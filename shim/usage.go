@@ -19,10 +19,13 @@ var errNoStats = errors.New("no statistics of this type")
 
 // usage measures a container: what its cgroup says, in the words of the view.
 func (c *container) usage() (*view.Usage, error) {
-	if c.run == nil {
+	c.mu.Lock()
+	run := c.run
+	c.mu.Unlock()
+	if run == nil {
 		return nil, errNoContainer
 	}
-	stats, err := c.run.Stats()
+	stats, err := run.Stats()
 	if err != nil {
 		return nil, err
 	}
