@@ -169,3 +169,26 @@ func TestDeviceStays(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestLoopOptional: what an optional mount could not do is not the next one's.
+func TestLoopOptional(t *testing.T) {
+	w := newWorld(t, 4)
+	file := image(t)
+	empty := filepath.Join(t.TempDir(), "empty")
+	must(t, os.WriteFile(empty, make([]byte, 1<<16), 0o644))
+	ct := newContainer(t, "sh", "-c", "grep -o ' /[abc] .* - .*' /proc/self/mountinfo | cut -d' ' -f2,5,6; cat /b/inside")
+	p := ct.plan(t)
+	for _, s := range []plan.Step{
+		{Flags: plan.FlagLoop | plan.FlagOptional, S: [4]string{"ext4", empty, "/a"}},
+		{S: [4]string{"tmpfs", "plain", "/c"}},
+		{Flags: plan.FlagLoop, S: [4]string{"ext4", file, "/b", "ro"}},
+	} {
+		s.Op, s.FD = plan.OpMount, -1
+		insert(p, plan.OpPivot, s)
+	}
+	if got, _ := w.output(p, nil); !strings.HasPrefix(got, "/c tmpfs plain\n/b ext4 /dev/loop") || !strings.HasSuffix(got, "\nof the image") {
+		t.Errorf("got\n%s", got)
+	}
+	vanish(t, file)
+	vanish(t, empty)
+}

@@ -67,12 +67,21 @@ static int configure(int control, int image, struct loop_device *d)
 	return -1;
 }
 
+/* The mount has it now, or nobody. */
+void loop_leave(struct stage *st)
+{
+	if (st->loop.fd >= 0)
+		close(st->loop.fd);
+	st->loop.fd = -1;
+}
+
 int loop_attach(struct stage *st, const char *path, bool readonly)
 {
 	struct loop_device *d = &st->loop;
 	int control, image, result, err;
 	struct stat s;
 
+	loop_leave(st); /* of an optional mount that failed */
 	d->readonly = readonly;
 
 	say(st, "open image %s", path);
@@ -95,12 +104,4 @@ int loop_attach(struct stage *st, const char *path, bool readonly)
 	close(image);
 	errno = err;
 	return result;
-}
-
-/* The mount has it now, or nobody. */
-void loop_leave(struct stage *st)
-{
-	if (st->loop.fd >= 0)
-		close(st->loop.fd);
-	st->loop.fd = -1;
 }

@@ -125,13 +125,14 @@ static int take_mode(struct stage *st, int fs, int target)
 static int configure_all(struct stage *st, int fs, int target)
 {
 	const char *o = text_of(st, 3), *end = o + len_of(st, 3);
-	const char *source = st->loop.fd >= 0 ? st->loop.name : text_of(st, 1);
+	bool loop = st->step->flags & STEP_LOOP;
+	const char *source = loop ? st->loop.name : text_of(st, 1);
 
 	if (*source && syscall(SYS_fsconfig, fs, K_FSCONFIG_STRING, "source", source, 0))
 		return -1;
 	if (target >= 0 && take_mode(st, fs, target))
 		return -1;
-	if (st->loop.fd >= 0 && st->loop.readonly && mount_option(fs, "ro"))
+	if (loop && st->loop.readonly && mount_option(fs, "ro"))
 		return -1;
 	for (; o < end; o += strlen(o) + 1)
 		if (*o && mount_option(fs, o)) {
