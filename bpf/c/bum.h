@@ -47,7 +47,7 @@ static __always_inline void count_flooded(struct flood *f, __u32 endpoint)
 
 	f->sent++;
 	if (endpoint)
-		count_endpoint(&key, f->p->len);
+		count_endpoint(&key, f->p->len - f->p->base);
 }
 
 static __always_inline int is_end(const struct receiver *r)

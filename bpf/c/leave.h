@@ -51,8 +51,8 @@ static __noinline int report(struct packet *p, __u32 v)
 	return 0;
 }
 
-/* leave counts what was decided, for the sender, for the receiver and in total, reports drops, and
- * says it in the hook's language.
+/* leave counts what was decided, for the sender, for the receiver (who gets no outer headers) and in
+ * total, reports drops, and says it in the hook's language.
  */
 static __noinline int leave(struct packet *p, __u32 v)
 {
@@ -70,7 +70,7 @@ static __noinline int leave(struct packet *p, __u32 v)
 	if (p->to) {
 		key.endpoint = p->to;
 		key.direction = DIR_TO;
-		count_endpoint(&key, p->len);
+		count_endpoint(&key, p->len - p->base);
 	}
 	if (key.action == ACT_DROP)
 		report(p, v);
