@@ -58,8 +58,8 @@ func TestCPUSteps(t *testing.T) {
 		{"a deadline", plan.Step{Op: plan.OpScheduler, S: [4]string{deadline(1e6, 1e7)}}, "read x </proc/self/stat; set -- $x; echo ${41}", "6"},
 		{"I/O best effort 6", plan.Step{Op: plan.OpIOPriority, A: 2<<13 | 6}, "busybox ionice -p $$", "best-effort: prio 6"},
 		{"I/O idle", plan.Step{Op: plan.OpIOPriority, A: 3 << 13}, "busybox ionice -p $$", "idle"},
-		{"a 32 bit personality", plan.Step{Op: plan.OpPersonality, A: 8}, "cat /proc/self/personality; busybox uname -m", "00000008\ni686"},
-		{"the second CPU", plan.Step{Op: plan.OpAffinity, S: [4]string{"\x02"}}, "grep Cpus_allowed_list /proc/self/status | cut -f2", "1"},
+		{"a 32 bit personality", plan.Step{Op: plan.OpPersonality, A: 8}, "cat /proc/self/personality", "00000008"},
+		{"the first CPU", plan.Step{Op: plan.OpAffinity, S: [4]string{"\x01"}}, "grep Cpus_allowed_list /proc/self/status | cut -f2", "0"},
 		{"more CPUs than there are", plan.Step{Op: plan.OpAffinity, S: [4]string{"\x01" + strings.Repeat("\xff", 1023)}}, "grep -c Cpus_allowed_list /proc/self/status", "1"},
 		{"memory of node 0", plan.Step{Op: plan.OpMemPolicy, A: 2, B: 1, S: [4]string{"\x01"}}, "cat /proc/self/numa_maps | cut -d' ' -f2 | busybox sort -u", "bind:0"},
 		{"interleaved", plan.Step{Op: plan.OpMemPolicy, A: 3 | 1<<15, B: 1024, S: [4]string{"\x01"}}, "cat /proc/self/numa_maps | cut -d' ' -f2 | busybox sort -u", "interleave=static:0"},
@@ -103,6 +103,9 @@ func TestCPUErrors(t *testing.T) {
 		{plan.Step{Op: plan.OpMemPolicy, A: 99, B: 1, S: [4]string{"\x01"}},
 			"set memory policy 99 (unknown to this kernel, or none of these nodes is in the cpuset of the container): invalid argument", unix.EINVAL},
 	} {
+		if _, err := os.Stat("/proc/self/numa_maps"); err != nil && c.step.Op == plan.OpMemPolicy {
+			c.want, c.errno = "set memory policy 99: function not implemented", unix.ENOSYS
+		}
 		p := w.spawn(with(t, c.step, "true"))
 		_, err := p.Sync(w.context())
 		if err == nil || err.Error() != c.want || !errors.Is(err, c.errno) {
@@ -147,11 +150,14 @@ func TestLabels(t *testing.T) {
 		_, err := p.Sync(w.context())
 		direct := os.WriteFile("/proc/thread-self/"+file, []byte("no such label"), 0)
 		var errno unix.Errno
-		if direct == nil || !errors.As(direct, &errno) {
-			t.Fatalf("%s: the host takes any label: %v", file, direct)
+		if direct == nil && err == nil { // a kernel may take any, and make nothing of it
+			must(t, p.Signal(unix.SIGKILL))
+			w.exit(p)
+			continue
 		}
-		if want := `write "no such label" to /proc/self/` + file; err == nil || !errors.Is(err, errno) || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%s: got %v, want %s... %v", file, err, want, errno)
+		want := `write "no such label" to /proc/self/` + file
+		if !errors.As(direct, &errno) || err == nil || !errors.Is(err, errno) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s... %v", file, err, want, direct)
 		}
 		w.exit(p)
 	}
@@ -200,7 +206,7 @@ func attributePlan(t testing.TB) *plan.Plan {
 		{Op: plan.OpIOPriority, A: 2<<13 | 4},
 		{Op: plan.OpPersonality, A: 8},
 		{Op: plan.OpAffinity, S: [4]string{"\x03"}},
-		{Op: plan.OpMemPolicy, A: 1, B: 8, S: [4]string{"\x01"}},
+		{Op: plan.OpMemPolicy, Flags: plan.FlagOptional, A: 1, B: 8, S: [4]string{"\x01"}},
 		{Op: plan.OpLabel, Flags: plan.FlagOptional, S: [4]string{"attr/exec", "label"}},
 		{Op: plan.OpMount, Flags: plan.FlagCopyUp, A: attrReadonly, S: [4]string{"tmpfs", "tmpfs", "/etc"}},
 		{Op: plan.OpMount, Flags: plan.FlagLoop | plan.FlagOptional, S: [4]string{"ext4", "/image", "/mnt", "ro"}},

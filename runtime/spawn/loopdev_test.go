@@ -136,6 +136,7 @@ func TestLoopsAtOnce(t *testing.T) {
 }
 
 func TestLoopErrors(t *testing.T) {
+	requireFile(t, "/dev/loop-control")
 	w := newWorld(t, 16)
 	dir := t.TempDir()
 	noFS := filepath.Join(dir, "empty")
