@@ -174,6 +174,11 @@ func attach(t *testing.T, n *node) {
 	c := n.pod(t).run(t, func(c *runtimeapi.ContainerConfig) { c.Stdin = true },
 		"/bin/sh", "-c", "while read a; do echo got $a; echo err $a >&2; [ $a = end ] && exit 5; done")
 	a, b := c.attach(t, false), c.attach(t, false)
+	// the connection is there before its streams are
+	env.Eventually(t, "both are attached", func() bool {
+		a.send(t, stdinChannel, "hello\n")
+		return strings.Contains(a.text(stderrChannel), "hello") && strings.Contains(b.text(stderrChannel), "hello")
+	})
 	for i, s := range []*stream{a, b} {
 		s.send(t, stdinChannel, fmt.Sprintf("line%d\n", i))
 		a.until(t, stdoutChannel, fmt.Sprintf("got line%d\n", i))
@@ -185,7 +190,7 @@ func attach(t *testing.T, n *node) {
 	if s := c.ended(t); s.ExitCode != 5 {
 		t.Errorf("exit code: got %d, want 5", s.ExitCode)
 	}
-	env.Eventually(t, "all is in the log", func() bool { return strings.Count(c.log(t), "got") == 3 })
+	env.Eventually(t, "all is in the log", func() bool { return strings.Contains(c.log(t), "stdout got end\n") })
 }
 
 func attachTerminal(t *testing.T, n *node) {
