@@ -78,7 +78,8 @@ func NewExec(spec *specs.Spec, p *specs.Process, f Facts) (*Plan, error) {
 	return b.done()
 }
 
-// inherit fills what an exec's process leaves out, as runc does.
+// inherit fills what an exec's process leaves out, as runc does; that does
+// not do so for resource limits, which would free an exec of the container's.
 func inherit(p, init *specs.Process) *specs.Process {
 	out := *p
 	if out.Capabilities == nil {
