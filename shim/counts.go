@@ -16,8 +16,8 @@ import (
 type counts struct {
 	calls map[string]*[codeCount]atomic.Pointer[metric.Histogram] // by method; the map never changes
 
-	requests                                atomic.Uint64
-	created, failed, exits, execExits, ooms atomic.Uint64
+	requests                                           atomic.Uint64
+	created, failed, undeleted, exits, execExits, ooms atomic.Uint64
 }
 
 // codeCount is the number of the codes of gRPC.

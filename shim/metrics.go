@@ -51,6 +51,7 @@ func (c *counts) write(m *metric.Writer) {
 	counter := func(name, help string, n *atomic.Uint64) { m.One(name, metric.TypeCounter, help, float64(n.Load())) }
 	counter("foundry_creates_total", "Containers that were created.", &c.created)
 	counter("foundry_creates_failed_total", "Creates that failed, and were undone.", &c.failed)
+	counter("foundry_deletes_failed_total", "Deletes of containers and execs that left something behind; they can be tried again.", &c.undeleted)
 	counter("foundry_oom_events_total", "Times that containerd was told of OOM kills.", &c.ooms)
 	m.Family("foundry_exits_total", metric.TypeCounter, "Processes that ended: inits and execs.")
 	m.Sample(float64(c.exits.Load()), "process", "init")

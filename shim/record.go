@@ -19,7 +19,7 @@ var recorded = [verbCount]string{
 	Pause: "pause", DidPause: "paused", NoPause: "pause failed",
 	Resume: "resume", DidResume: "resumed", NoResume: "resume failed",
 	Update: "update", Add: "exec", Exit: view.Exited,
-	Delete: "delete", DidDelete: view.Deleted, NoDelete: "delete failed", Swept: "rest killed",
+	Delete: "delete", DidDelete: view.Deleted, NoDelete: view.DeleteFailed, Swept: "rest killed",
 }
 
 // note adds to the container's flight record.
@@ -34,6 +34,9 @@ func (c *container) noteLocked(ev Event) {
 	e := view.Event{What: what, Process: ev.Exec, Pid: ev.Pid}
 	if ev.Err != nil {
 		e.Detail = ev.Err.Error()
+	}
+	if ev.Verb == NoDelete {
+		c.counts.undeleted.Add(1)
 	}
 	if ev.Verb == Exit {
 		e.At, e.Status, e.Signal = ev.Exit.At, int(ev.Exit.Status), ev.Exit.Signal

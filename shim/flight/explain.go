@@ -26,6 +26,8 @@ func Explain(events []view.Event) string {
 		return "it did not start: " + l.failed.Detail
 	case l.failed != nil:
 		return "it did not start: " + l.failed.Detail + "; " + l.ended()
+	case l.exit != nil && l.undeleted != nil:
+		return l.ended() + "; deleting it left something behind: " + l.undeleted.Detail
 	case l.exit != nil:
 		return l.ended()
 	case l.started != nil:
@@ -38,7 +40,7 @@ func Explain(events []view.Event) string {
 
 // last are the events that count, of the last life under this id.
 type last struct {
-	created, started, failed, exit, oom, signal *view.Event
+	created, started, failed, exit, oom, signal, undeleted *view.Event
 }
 
 func (l *last) take(e *view.Event) {
@@ -55,6 +57,10 @@ func (l *last) take(e *view.Event) {
 		l.exit = e
 	case view.OOM:
 		l.oom = e
+	case view.DeleteFailed:
+		l.undeleted = e
+	case view.Deleted:
+		l.undeleted = nil
 	case view.Killed:
 		if l.exit == nil {
 			l.signal = e

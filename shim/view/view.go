@@ -165,5 +165,6 @@ const (
 	Exited       = "exit"
 	OOM          = "oom"
 	Deleted      = "deleted"
+	DeleteFailed = "delete failed"
 	Phase        = "phase "
 )
