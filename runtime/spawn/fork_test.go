@@ -19,11 +19,16 @@ import (
 // made their child.
 func slowForks(t *testing.T, microseconds int) *world {
 	t.Helper()
+	return compiledWorld(t, "-DSLOW_FORK="+itoa(microseconds))
+}
+
+// compiledWorld has a spawner that is compiled with a flag.
+func compiledWorld(t *testing.T, flag string) *world {
+	t.Helper()
 	requireRoot(t)
 	sources, err := filepath.Glob("c/*.c")
 	must(t, err)
-	program := compile(t, "", append(sources, "-DSLOW_FORK="+itoa(microseconds))...)
-	binary, err := os.ReadFile(program)
+	binary, err := os.ReadFile(compile(t, "", append(sources, flag)...))
 	must(t, err)
 	return newWorldWith(t, 64, func(w *world) { w.binary = binary })
 }

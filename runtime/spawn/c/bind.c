@@ -45,7 +45,7 @@ int do_bind(struct stage *st)
 	if ((attr.set || attr.clr) && mount_attr(tree, st->step->flags & STEP_ATTR_REC ? K_AT_RECURSIVE : 0, &attr))
 		return -1;
 	say(st, "bind %s on %s: open target", from, text_of(st, 2));
-	target = path_make(st, text_of(st, 2), S_ISDIR(s.st_mode) ? KIND_DIR : KIND_FILE, NULL);
+	target = path_mount_point(st, text_of(st, 2), S_ISDIR(s.st_mode) ? KIND_DIR : KIND_FILE, NULL);
 	if (target < 0)
 		return -1;
 	say(st, "bind %s on %s", from, text_of(st, 2));

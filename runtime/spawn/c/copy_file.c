@@ -67,12 +67,16 @@ static int copy_content(int from, int to)
 
 int copy_file(struct copy *c, int from, int to, const char *name)
 {
-	/* Not to wait for a writer, should it have become a fifo just now. */
-	int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), out, result = -1, err;
+	/* Not to wait for a writer, should it have become a fifo just now; nor to
+	 * copy a device that has no end. */
+	int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), out = -1, result = -1, err;
+	struct stat s;
 
 	if (in < 0)
 		return -1;
-	out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	errno = ESTALE;
+	if (fstat(in, &s) == 0 && S_ISREG(s.st_mode))
+		out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (out >= 0 && copy_content(in, out) == 0)
 		result = copy_looks(c, in, out);
 	err = errno;

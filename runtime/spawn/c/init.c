@@ -7,6 +7,7 @@
  */
 #include "stage.h"
 #include "text.h"
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -75,6 +76,21 @@ static void lead_own_group(void)
 	mask(0);
 }
 
+extern char **environ;
+
+/* The arguments are the spawner's, and everybody in the container may read
+ * them. The environment follows them in memory. */
+static void rename_self(void)
+{
+	static const char name[] = "foundry-init";
+	char *first = program_invocation_name;
+	size_t room = *environ > first ? (size_t)(*environ - first) : strlen(first) + 1;
+
+	prctl(PR_SET_NAME, name);
+	memset(first, 0, room);
+	memcpy(first, name, room < sizeof name ? room - 1 : sizeof name - 1);
+}
+
 /* Returns in the program's process only. */
 int init_fork(struct stage *st)
 {
@@ -96,7 +112,7 @@ int init_fork(struct stage *st)
 		say(st, "fork below init");
 		return -1;
 	}
-	prctl(PR_SET_NAME, "foundry-init");
+	rename_self();
 	munmap(st->slot, SLOT_SIZE);
 	syscall(SYS_close_range, 0, ~0u, 0);
 	in.program = pid;

@@ -92,6 +92,7 @@ struct k_sigaction {
 
 #define K_FUTEX_WAIT 0 /* not FUTEX_PRIVATE: the page is shared with the server */
 #define K_DEVPTS_MAGIC 0x1cd1
+#define K_PROC_MAGIC 0x9fa0
 #define K_TIOCGPTPEER 0x5441
 #define K_MFD_CLOEXEC 1u
 #define K_F_GET_SEALS 1034

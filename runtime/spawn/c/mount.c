@@ -148,7 +148,7 @@ static int mount_target(struct stage *st, bool *existed)
 {
 	struct k_open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = K_IN_ROOT | K_NO_SYMLINKS};
 	const char *type = text_of(st, 0), *path = text_of(st, 2);
-	int fd = path_make(st, path, KIND_DIR, existed);
+	int fd = path_mount_point(st, path, KIND_DIR, existed);
 
 	if (fd < 0 || (strcmp(type, "proc") && strcmp(type, "sysfs")))
 		return fd;

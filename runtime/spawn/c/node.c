@@ -4,12 +4,21 @@
 #include "text.h"
 #include <sys/stat.h>
 
-/* Where a user namespace forbids mknod, the host's node is bound instead. */
+/* Where a user namespace forbids mknod, the host's node is bound instead. The
+ * path is the container's, by which the host may call something else. */
 static int bind_device(struct stage *st)
 {
-	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, text_of(st, 1), K_OPEN_TREE_CLONE | O_CLOEXEC);
-	int target = tree < 0 ? -1 : path_make(st, text_of(st, 2), KIND_FILE, NULL);
+	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, text_of(st, 1), K_OPEN_TREE_CLONE | O_CLOEXEC), target;
+	struct stat s;
 
+	if (tree < 0 || fstat(tree, &s))
+		return -1;
+	if ((s.st_mode & S_IFMT) != (st->step->a & S_IFMT) || (unsigned)s.st_rdev != (unsigned)st->step->b) {
+		say(st, "bind device %s: the host's is another", text_of(st, 1));
+		errno = ENODEV;
+		return -1;
+	}
+	target = path_mount_point(st, text_of(st, 2), KIND_FILE, NULL);
 	if (target < 0 || mount_move(tree, target))
 		return -1;
 	close(tree);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #define MAX_LINKS 40
 #define MAX_ROUNDS 4096
@@ -139,6 +140,27 @@ int path_make(struct stage *st, const char *path, enum kind kind, bool *existed)
 	}
 	errno = ELOOP;
 	return -1;
+}
+
+/*
+ * Like path_make. Into /proc leads a path that says so and no link: a mount
+ * there hides or fakes what the kernel says, also where that is to be masked.
+ */
+int path_mount_point(struct stage *st, const char *path, enum kind kind, bool *existed)
+{
+	struct k_open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = K_IN_ROOT | K_NO_SYMLINKS};
+	int fd = path_make(st, path, kind, existed);
+	struct statfs fs;
+
+	if (fd < 0 || fstatfs(fd, &fs))
+		return -1;
+	if (fs.f_type != K_PROC_MAGIC)
+		return fd;
+	close(fd);
+	fd = (int)syscall(SYS_openat2, root_fd(st), path, &how, sizeof how);
+	if (fd < 0 && errno == ELOOP)
+		say(st, "mount on %s: a link leads into /proc", path);
+	return fd;
 }
 
 int path_parent(struct stage *st, const char *path, struct place *p)

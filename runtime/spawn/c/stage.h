@@ -81,6 +81,7 @@ struct place {
 int path_parent(struct stage *st, const char *path, struct place *p);
 enum kind { KIND_DIR, KIND_FILE };
 int path_make(struct stage *st, const char *path, enum kind kind, bool *existed);
+int path_mount_point(struct stage *st, const char *path, enum kind kind, bool *existed);
 bool path_is_char(int fd, unsigned major, unsigned minor);
 
 /* namespace.c */

@@ -44,7 +44,7 @@ static int bind_console(struct stage *st, int slave)
 
 	say(st, "bind the terminal on /dev/console");
 	tree = (int)syscall(SYS_open_tree, slave, "", K_OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
-	target = tree < 0 ? -1 : path_make(st, "dev/console", KIND_FILE, NULL);
+	target = tree < 0 ? -1 : path_mount_point(st, "dev/console", KIND_FILE, NULL);
 	if (target < 0 || mount_move(tree, target))
 		return -1;
 	close(tree);
