@@ -198,8 +198,8 @@ func (r *ring) add(b []byte) {
 func (r *ring) dropLocked() []byte {
 	first := r.chunks[0]
 	data := r.firstLocked()
-	if i := bytes.IndexByte(data, '\n'); r.gap == 0 && i >= 0 {
-		r.lead = append(r.lead, data[:i+1]...)
+	if i := bytes.IndexByte(data, '\n'); r.gap == 0 && len(r.lead) == 0 && i >= 0 { // once: a line may fill its chunk and leave no gap
+		r.lead = bytes.Clone(data[:i+1])
 		data = data[i+1:]
 	}
 	r.loseLocked(data)

@@ -84,6 +84,23 @@ func TestRingDropsOldestLines(t *testing.T) {
 	}
 }
 
+// A line that fills its chunk leaves no gap; more than one of them must not
+// be kept for the reader as the line that it has begun.
+func TestRingOfLinesAsLongAsItsChunks(t *testing.T) {
+	var lost uint64
+	r := testPool(100).open(2*chunkSize, false, func(n uint64) { lost += n })
+	line := strings.Repeat("x", chunkSize-1) + "\n"
+	for range 100 {
+		r.add([]byte(line))
+	}
+	if n := r.len(); n > 3*chunkSize || lost != uint64(100*chunkSize-n) {
+		t.Errorf("two chunks and a begun line: got %d bytes, %d lost of %d", n, lost, 100*chunkSize)
+	}
+	if got, gaps := empty(r); gaps != lost || strings.Trim(got, "x\n") != "" || !strings.HasSuffix(got, line) {
+		t.Errorf("emptied: got %d bytes and gaps %d, want gaps %d", len(got), gaps, lost)
+	}
+}
+
 // When all memory is in use the largest ring that may lose pays, and one that
 // may not lose has no room.
 func TestRingsShareTheirMemory(t *testing.T) {
