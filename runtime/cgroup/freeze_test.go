@@ -103,8 +103,9 @@ func TestFrozenFromAbove(t *testing.T) {
 // A group whose members fork all the time is frozen and killed nonetheless.
 func TestFreezeAndKillForks(t *testing.T) {
 	info := hostInfo(t)
-	g := create(t, info, groupPath(t, info), &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(60))}})
-	run(t, g, "echo ready; f() { while :; do f & f & wait; done; }; f 2>/dev/null; sleep 1000")
+	g := create(t, info, groupPath(t, info), &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(100))}})
+	// Room for all: a shell that cannot fork ends.
+	run(t, g, "n=0; while [ $n -lt 30 ]; do n=$((n+1)); (while :; do : & wait; done) & done; echo ready; wait")
 	eventually(t, "it forks", func() bool { return len(pidsOf(t, g)) > 20 })
 	for range 3 {
 		if err := g.Freeze(within(t, 20*time.Second)); err != nil {
