@@ -62,7 +62,7 @@ type skbContext struct {
 // verdicts are what a hook may return, by action.
 var verdicts = map[string]map[Action][]uint32{
 	"tc": {TCActionACT_PASS: {0}, TCActionACT_DROP: {2}, TCActionACT_REDIRECT: {7}, TCActionACT_REPLY: {7}, TCActionACT_FLOOD: {2}},
-	"xdp": {TCActionACT_PASS: {2}, TCActionACT_DROP: {1}, TCActionACT_REDIRECT: {4}, TCActionACT_REPLY: {3},
+	"xdp": {TCActionACT_PASS: {2}, TCActionACT_DROP: {1}, TCActionACT_REDIRECT: {4}, TCActionACT_REPLY: {4},
 		TCActionACT_FLOOD: {1}},
 }
 

@@ -105,9 +105,12 @@ static __always_inline int hook_redirected(int ret)
 	return ret == XDP_REDIRECT;
 }
 
+/* Not by XDP_TX: a veth wakes its peer for that only when the peer has a program too, and not when
+ * it has NAPI by GRO (veth_xdp_flush); the answer would wait for the next frame.
+ */
 static __always_inline int hook_reply(hook_t *ctx, __u32 ifindex)
 {
-	return XDP_TX;
+	return bpf_redirect_map(&devs, ifindex, XDP_TX);
 }
 
 static __always_inline int hook_clone(hook_t *ctx, __u32 ifindex)

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// asPeer makes the test's own program one end of a connection, so that it can
+// be run in a container's namespace: "serve ADDRESS", "send ADDRESS", or
+// "offload DEVICE", which turns checksum offload off and GRO on there.
+const asPeer = "FOUNDRY_TEST_PEER"
+
+const (
+	sentBytes = 32 << 20
+	oneWrite  = 1 << 20 // far more than one segment may be
+	patience  = 20 * time.Second
+)
+
+func peer(what string) error {
+	switch verb, object, _ := strings.Cut(what, " "); verb {
+	case "serve":
+		return serve(object)
+	case "send":
+		return send(object)
+	default:
+		return forXDP(object)
+	}
+}
+
+// serve answers one connection with the digest of what it sent.
+func serve(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, c); err != nil {
+		return err
+	}
+	_, err = io.WriteString(c, hex.EncodeToString(h.Sum(nil)))
+	return errors.Join(err, c.Close())
+}
+
+func send(address string) error {
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return err
+	}
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	h, b := sha256.New(), fill(oneWrite)
+	for range sentBytes / oneWrite {
+		h.Write(b)
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		return err
+	}
+	got, err := io.ReadAll(c)
+	if err != nil {
+		return err
+	}
+	if want := hex.EncodeToString(h.Sum(nil)); string(got) != want {
+		return fmt.Errorf("got digest %q, want %q", got, want)
+	}
+	fmt.Fprintln(os.Stderr, "sent", sentBytes, "bytes")
+	return nil
+}
