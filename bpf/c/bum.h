@@ -30,7 +30,7 @@ static __always_inline int due(__u32 key, const struct vni_entry *n)
 		return !bpf_map_update_elem(&rate, &key, &first, BPF_ANY);
 	at = *next;
 	base = at > now ? at : now;
-	if (base - now > n->bum_interval * n->bum_burst)
+	if (base - now + n->bum_interval > n->bum_interval * n->bum_burst)
 		return 0;
 	__sync_val_compare_and_swap(next, at, base + n->bum_interval);
 	return 1;
@@ -98,6 +98,10 @@ static long flood_remote(__u32 i, struct flood *f)
 	v = bpf_map_lookup_elem(&vtep, &r->vtep);
 	if (!v || v->state == VTEP_DOWN)
 		return 0;
+	if (v->mtu && l3_size(f->p) > v->mtu) {
+		count_total(ACT_DROP, REASON_TOO_BIG, f->p->len);
+		return 0;
+	}
 	if (flood_room(f, v) || write_outer(f->p, v))
 		return 0;
 	if (!hook_clone(f->p->ctx, v->ifindex))
