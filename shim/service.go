@@ -58,6 +58,9 @@ func New(cfg Config) *Service {
 // Containers is the number of ids in use, those being created included.
 func (s *Service) Containers() int { return s.table.len() }
 
+// Calls is how many calls have come so far.
+func (s *Service) Calls() uint64 { return s.counts.requests.Load() }
+
 // OnOOM is for the runtime to call when a container's OOM counter moves.
 func (s *Service) OnOOM(namespace, id string) {
 	if c := s.table.get(Key{namespace, id}); c != nil {

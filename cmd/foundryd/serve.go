@@ -191,14 +191,13 @@ func (s *server) relisten() error {
 	return nil
 }
 
-// untilEnd watches for the reasons to stop, and returns memory when there was
-// something to do.
+// untilEnd watches for the reasons to stop, and gives memory back meanwhile.
 func (s *server) untilEnd() error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var ticks, leaving = 0, false
+	rest, leaving := resting{}, false
 	for {
 		select {
 		case <-s.spawner.Done():
@@ -216,9 +215,7 @@ func (s *server) untilEnd() error {
 			leaving = true
 			s.log.Info("stopping when the last container is deleted", "containers", s.service.Containers())
 		case <-tick.C:
-			if ticks++; ticks%30 == 0 {
-				debug.FreeOSMemory()
-			}
+			rest.second(s.service.Calls())
 		}
 		if leaving && s.service.Containers() == 0 {
 			err := s.close()

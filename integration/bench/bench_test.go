@@ -155,7 +155,7 @@ func (h *hall) memory(b *testing.B, runtime string, numbers []int) {
 		others[pid] = runtime != foundry || !h.isFoundry(pid)
 	}
 	err := h.subject(runtime).Idle(h.ctx, numbers, func(n int) {
-		time.Sleep(3 * time.Second) // not to synchronise: to let the garbage collector rest
+		time.Sleep(6 * time.Second) // not to synchronise: to let the garbage collector, and the server, rest
 		var pids []int
 		for _, pid := range h.d.ShimPids() {
 			if !others[pid] {
