@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,8 +24,10 @@ import (
 	"foundry/shim/view"
 )
 
-// askTime is for an answer; profiles take as long as they were asked to.
-const askTime = 10 * time.Second
+const (
+	askTime  = 10 * time.Second // for an answer; profiles take as long as they were asked to
+	findTime = 3 * time.Second  // for a sign of life
+)
 
 func instancesRoot() string {
 	if root := os.Getenv("FOUNDRY_ROOT"); root != "" {
@@ -52,7 +56,7 @@ func open(dir string) *instance {
 }
 
 // find returns the instances that answer. Those of servers that have gone are
-// passed over, unless one was asked for.
+// passed over, unless one was asked for; of those that hang the user is told.
 func (a *app) find(ctx context.Context) ([]*instance, error) {
 	files, err := filepath.Glob(filepath.Join(a.root, "*", "server"))
 	if err != nil {
@@ -61,28 +65,59 @@ func (a *app) find(ctx context.Context) ([]*instance, error) {
 	if strings.HasPrefix(a.instance, "/") {
 		files = []string{filepath.Join(a.instance, "server")}
 	}
-	var found []*instance
-	var last error
+	var all []*instance
 	for _, f := range files {
 		in := open(filepath.Dir(f))
-		if !strings.HasPrefix(a.instance, "/") && !strings.HasPrefix(in.name(), a.instance) {
-			continue
-		}
-		if _, last = in.server(ctx); last == nil {
-			found = append(found, in)
+		if strings.HasPrefix(a.instance, "/") || strings.HasPrefix(in.name(), a.instance) {
+			all = append(all, in)
 		}
 	}
+	found, failures := alive(ctx, all)
+	silent := slices.DeleteFunc(slices.Clone(failures), func(err error) bool { return errors.Is(err, errGone) })
 	switch {
 	case len(found) > 0:
+		for _, err := range silent {
+			a.warn(err)
+		}
 		return found, nil
-	case errors.Is(last, fs.ErrPermission) || os.Geteuid() != 0:
+	case errors.Is(errors.Join(failures...), fs.ErrPermission) || os.Geteuid() != 0:
 		return nil, fmt.Errorf("find instances in %s: permission denied (run it as the user of containerd, root)", a.root)
-	case last != nil:
-		return nil, last
+	case len(silent) > 0:
+		return nil, errors.Join(silent...)
+	case len(failures) > 0:
+		return nil, failures[len(failures)-1]
 	case a.instance != "":
 		return nil, fmt.Errorf("find instance %q in %s: there is none (foundry instances lists them)", a.instance, a.root)
 	}
 	return nil, fmt.Errorf("find instances in %s: no server runs (the first container starts one; FOUNDRY_ROOT names another directory)", a.root)
+}
+
+// alive asks all instances at once who they are. It returns those that answer,
+// in order, and why the others do not.
+func alive(ctx context.Context, all []*instance) (found []*instance, failures []error) {
+	ctx, cancel := context.WithTimeout(ctx, findTime)
+	defer cancel()
+	errs := make([]error, len(all))
+	var asked sync.WaitGroup
+	for i, in := range all {
+		asked.Go(func() { _, errs[i] = in.server(ctx) })
+	}
+	asked.Wait()
+	for i, err := range errs {
+		if err == nil {
+			found = append(found, all[i])
+		} else {
+			failures = append(failures, err)
+		}
+	}
+	return found, failures
+}
+
+// warn tells of an instance whose containers are missing in what is printed.
+func (a *app) warn(err error) {
+	if a.errs != nil {
+		fmt.Fprintf(a.errs, "foundry: %s; its containers are left out\n", oneLine(err))
+	}
 }
 
 // one is find where only one will do.
@@ -122,6 +157,9 @@ func (in *instance) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
+// errGone is the state of an instance whose server does not run.
+var errGone = errors.New("nobody answers: it is gone, or older than the debug socket (the next container starts a new one)")
+
 // errMissing is the answer of a server that does not know the object.
 var errMissing = errors.New("not known to the server")
 
@@ -134,7 +172,9 @@ func (in *instance) do(ctx context.Context, method, path string, body io.Reader)
 	resp, err := in.http.Do(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("ask server in %s: nobody answers: it is gone, or older than the debug socket (the next container starts a new one)", in.dir)
+		return nil, fmt.Errorf("ask server in %s: %w", in.dir, errGone)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("ask server in %s: no answer in time: it is stopped, or hangs (`kill -USR1` of the pid in its file `server` writes its stacks to `log`)", in.dir)
 	case err != nil:
 		return nil, fmt.Errorf("ask server in %s: %w", in.dir, cause(err))
 	case resp.StatusCode == http.StatusOK:
@@ -158,7 +198,7 @@ func cause(err error) error {
 }
 
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+	return plain(strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " "))
 }
 
 func (a *app) completeInstances(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

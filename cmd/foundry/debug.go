@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,21 +81,43 @@ func (a *app) pprof() *cobra.Command {
 	return cmd
 }
 
+// fetch makes the file when there is something to write, and never removes it:
+// it may be another's, or a device.
 func (a *app) fetch(cmd *cobra.Command, path, file string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("keep profile: %w", err)
+	to := &late{path: file}
+	if err := a.copy(cmd, http.MethodGet, path, nil, to); err != nil {
+		return errors.Join(err, to.Close())
 	}
-	if err := a.copy(cmd, http.MethodGet, path, nil, f); err != nil {
-		f.Close()
-		os.Remove(file)
-		return err
-	}
-	if err := f.Close(); err != nil {
+	if err := to.Close(); err != nil {
 		return fmt.Errorf("keep profile: %w", err)
 	}
 	fmt.Fprintln(a.out, file)
 	return nil
+}
+
+// late is a file that is made by the first write.
+type late struct {
+	path string
+	file *os.File
+}
+
+func (l *late) Write(b []byte) (int, error) {
+	if l.file == nil {
+		f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return 0, err
+		}
+		l.file = f
+	}
+	return l.file.Write(b)
+}
+
+// Close closes the file, if it was made.
+func (l *late) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
 }
 
 func (a *app) goroutines() *cobra.Command {

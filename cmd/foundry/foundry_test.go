@@ -102,6 +102,67 @@ func TestTwoInstances(t *testing.T) {
 	}
 }
 
+// A server that hangs does not hide the others, nor is it passed over in
+// silence, also where a dead one is found after it.
+func TestHangingInstance(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"hangs", "zz"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name, "server"), []byte("pid=1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("unix", filepath.Join(root, "hangs", view.Socket)) // and nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const want = "no answer in time"
+	if os.Geteuid() == 0 {
+		if _, err := call(root, "ps"); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "hangs") {
+			t.Errorf("alone: got %v, want %q", err, want)
+		}
+	}
+	fake(t, root, "aaaa", map[string]any{view.Containers: []view.Container{container("web")}})
+	var out, errs bytes.Buffer
+	cmd := (&app{out: &out, errs: &errs, root: root}).command()
+	cmd.SetArgs([]string{"ps"})
+	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "web") || !strings.Contains(errs.String(), want) {
+		t.Errorf("beside another: got %v, %q, %q", err, out.String(), errs.String())
+	}
+}
+
+// What others wrote does not reach the terminal's own language.
+func TestNoControlCharacters(t *testing.T) {
+	root := t.TempDir()
+	const bad = "exec \x1b[31m/x\x07\u009b2J\u202e: no such file"
+	fake(t, root, "a", map[string]any{view.Containers: []view.Container{container("web\x1b[2J")},
+		view.Flights:             []view.Flight{{Namespace: "ns", ID: "web", Cause: bad, Gone: &time.Time{}}},
+		view.Flights + "/ns/web": view.Flight{Namespace: "ns", ID: "web", Cause: bad, Events: []view.Event{{What: "create", Detail: bad}}}})
+	for _, args := range []string{"ps -a", "why web"} {
+		out, err := call(root, strings.Split(args, " ")...)
+		if err != nil || strings.ContainsAny(out, "\x1b\x07\u009b\u202e") || !strings.Contains(out, "[31m/x") {
+			t.Errorf("%s: %v in %q", args, err, out)
+		}
+	}
+}
+
+// A profile that does not come leaves the file alone.
+func TestProfileThatFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mine")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call(t.TempDir(), "debug", "pprof", "heap", "-f", file); err == nil {
+		t.Error("got no error without a server")
+	}
+	if b, err := os.ReadFile(file); string(b) != "mine" {
+		t.Errorf("got %q, %v, want what was there", b, err)
+	}
+}
+
 func TestPick(t *testing.T) {
 	in := &instance{dir: "/run/foundry/x"}
 	all := []named{{in, "a", "web"}, {in, "a", "web-2"}, {in, "b", "db"}, {in, "c", "db"}}

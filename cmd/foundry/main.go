@@ -14,9 +14,10 @@ import (
 // app is one call of the program.
 type app struct {
 	out      io.Writer
-	root     string // directory of the instances
-	instance string // of the flag; "" is all
-	output   string // table or json
+	errs     io.Writer // nil: warnings are dropped
+	root     string    // directory of the instances
+	instance string    // of the flag; "" is all
+	output   string    // table or json
 }
 
 // exitCode is an outcome that is no error, but not success either.
@@ -25,7 +26,7 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func main() {
-	a := &app{out: os.Stdout, root: instancesRoot()}
+	a := &app{out: os.Stdout, errs: os.Stderr, root: instancesRoot()}
 	err := a.command().Execute()
 	var code exitCode
 	switch {

@@ -9,18 +9,33 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // table prints rows in columns.
 func table(w io.Writer, head []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{head}, rows...) {
+		for i, cell := range row {
+			row[i] = plain(cell)
+		}
 		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil
+}
+
+// plain is text that does nothing to a terminal. Much of what is printed was
+// written by others: a program's name in an error, what a hook said.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }
 
 func (a *app) printJSON(v any) error {

@@ -43,7 +43,7 @@ func (a *app) printFlight(f view.Flight) error {
 	if f.Gone != nil {
 		state = ", gone since " + f.Gone.Format("15:04:05")
 	}
-	fmt.Fprintf(a.out, "%s/%s%s: %s\n\n", f.Namespace, f.ID, state, f.Cause)
+	fmt.Fprintf(a.out, "%s/%s%s: %s\n\n", f.Namespace, f.ID, state, plain(f.Cause))
 	var rows [][]string
 	for i, e := range f.Events {
 		since := ""
