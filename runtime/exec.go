@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"foundry/runtime/cgroup"
+	"foundry/runtime/oci"
 	"foundry/runtime/plan"
 	"foundry/runtime/spawn"
 )
@@ -55,6 +56,9 @@ func (c *Container) exec(ctx context.Context, cfg ExecConfig) (*Process, error) 
 		return nil, fmt.Errorf("the container is %w (resume it first)", ErrPaused)
 	}
 	if err := c.listener.check(); err != nil {
+		return nil, err
+	}
+	if err := oci.ValidateProcess(cfg.Process); err != nil {
 		return nil, err
 	}
 	p, err := plan.NewExec(c.spec, cfg.Process, c.facts)

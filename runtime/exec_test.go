@@ -173,3 +173,20 @@ func TestHelper(t *testing.T) {
 		t.Errorf("got %q on the extra descriptor, want V", got)
 	}
 }
+
+// TestExecRefused names what is wrong with the process by its path.
+func TestExecRefused(t *testing.T) {
+	w := newWorld(t)
+	b := w.start("a", "/bin/sleep", "1000")
+	for want, change := range map[string]func(*specs.Process){
+		"process.args":        func(p *specs.Process) { p.Args = nil },
+		"process.cwd":         func(p *specs.Process) { p.Cwd = "x" },
+		"process.oomScoreAdj": func(p *specs.Process) { score := 1001; p.OOMScoreAdj = &score },
+	} {
+		p := process("/bin/true")
+		change(p)
+		if _, err := b.Exec(ctx(t), ExecConfig{ID: "e", Process: p}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", want, err)
+		}
+	}
+}

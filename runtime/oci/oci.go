@@ -59,6 +59,10 @@ func ParseProcess(data []byte) (*specs.Process, error) {
 	return p, nil
 }
 
+// ValidateProcess checks what a client asks to run in a container that exists, by
+// the rules for a container's own process.
+func ValidateProcess(p *specs.Process) error { return validateProcess(p) }
+
 // decode fills into, and refuses strings with a NUL: no path, argument or
 // option can carry one into the kernel, which would see a different, shorter
 // string than whoever checked it.
