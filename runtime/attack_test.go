@@ -194,3 +194,58 @@ func TestExecThatHangs(t *testing.T) {
 	<-hung // killed in its execve, which counts as one
 	b.wait()
 }
+
+// What the host has made read-only, or covered, a container with users of its own cannot undo, even
+// with CAP_SYS_ADMIN: the kernel locks what a mount namespace of other users inherits.
+func TestHostMountsStayAsTheyAre(t *testing.T) {
+	for _, mapped := range []bool{false, true} {
+		t.Run(fmt.Sprint("mapped ", mapped), func(t *testing.T) {
+			w := newWorld(t)
+			volume := w.sharedDir("volume")
+			if mapped && !idmaps(t, volume) {
+				t.Skip("SKIPPED: needs Linux 6.3 for idmapped tmpfs")
+			}
+			covered := filepath.Join(volume, "covered")
+			if err := os.Mkdir(covered, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(covered+"/secret", []byte("secret"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(volume, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mount("cover", covered, "tmpfs", 0, "size=4k"); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mount("", volume, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOEXEC, ""); err != nil {
+				t.Fatal(err)
+			}
+			spec := w.spec("locked", "sleep", "60")
+			withUsers(spec)
+			m := specs.Mount{Destination: "/run/volume", Source: volume, Type: "bind", Options: []string{"rbind"}}
+			if mapped {
+				m.UIDMappings, m.GIDMappings = mapping(), mapping()
+				m.Options = append(m.Options, "ridmap")
+			}
+			spec.Mounts = append(spec.Mounts, m)
+			for _, set := range []*[]string{&spec.Process.Capabilities.Bounding, &spec.Process.Capabilities.Effective, &spec.Process.Capabilities.Permitted} {
+				*set = append(*set, "CAP_SYS_ADMIN")
+			}
+			b := w.create("locked", spec)
+			if err := b.Start(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+			for _, try := range []string{
+				"mount -o remount,bind,rw /run/volume && touch /run/volume/new",
+				"mount -o remount,bind,ro,exec /run/volume && ! grep -q 'volume.*noexec' /proc/self/mountinfo",
+				"umount -l /run/volume/covered && cat /run/volume/covered/secret",
+				"mkdir /run/b && mount -o bind /run/volume /run/b && cat /run/b/covered/secret",
+			} {
+				if e, out := b.exec("sh", "-c", try); e.Status == 0 {
+					t.Errorf("%s: it can, %s", try, out)
+				}
+			}
+		})
+	}
+}

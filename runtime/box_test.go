@@ -48,7 +48,7 @@ func image(t testing.TB) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "sleep", "true", "false", "cat", "echo", "ps", "kill", "stty", "hostname", "id", "ls", "mount", "dd", "pwd", "env", "mkdir", "rmdir", "readlink", "grep", "stat", "touch"} {
+	for _, name := range []string{"sh", "sleep", "true", "false", "cat", "echo", "ps", "kill", "stty", "hostname", "id", "ls", "mount", "dd", "pwd", "env", "mkdir", "rmdir", "readlink", "grep", "stat", "touch", "umount"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ int do_bind(struct stage *st)
 	if (tree < 0 || fstat(tree, &s))
 		return -1;
 	say(st, "bind %s on %s: set attributes", from, text_of(st, 2));
-	if ((attr.set || attr.clr) && mount_attr(tree, st->step->flags & STEP_ATTR_REC ? K_AT_RECURSIVE : 0, &attr))
+	if ((attr.set || attr.clr) && mount_change(st, tree, st->step->flags & STEP_ATTR_REC ? K_AT_RECURSIVE : 0, &attr))
 		return -1;
 	say(st, "bind %s on %s: open target", from, text_of(st, 2));
 	target = path_mount_point(st, text_of(st, 2), S_ISDIR(s.st_mode) ? KIND_DIR : KIND_FILE, NULL);

@@ -15,6 +15,29 @@ int mount_attr(int fd, unsigned flags, const struct k_mount_attr *want)
 	return (int)syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | flags, &a, sizeof a);
 }
 
+/*
+ * In a user namespace the attributes that the host gave are locked, and stay
+ * where the plan would have them cleared: as runc has it.
+ */
+int mount_change(struct stage *st, int fd, unsigned flags, const struct k_mount_attr *want)
+{
+	struct k_mount_attr times = {.set = want->set & K_ATTR_ATIME, .clr = K_ATTR_ATIME}, set = {.set = want->set & ~K_ATTR_ATIME};
+
+	if (mount_attr(fd, flags, want) == 0)
+		return 0;
+	if (errno != EPERM || !st->entered)
+		return -1;
+	for (uint64_t bit = 1; bit <= K_ATTR_KNOWN; bit <<= 1) {
+		struct k_mount_attr one = {.clr = want->clr & bit & ~K_ATTR_ATIME};
+
+		if (one.clr && mount_attr(fd, flags, &one) && errno != EPERM)
+			return -1;
+	}
+	if ((want->set | want->clr) & K_ATTR_ATIME && mount_attr(fd, flags, &times) && errno != EPERM)
+		return -1;
+	return set.set ? mount_attr(fd, flags, &set) : 0;
+}
+
 int mount_move(int mount, int target)
 {
 	return (int)syscall(SYS_move_mount, mount, "", target, "", K_MOVE_F_EMPTY | K_MOVE_T_EMPTY);

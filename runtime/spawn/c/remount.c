@@ -35,7 +35,7 @@ static int change(struct stage *st, int mount)
 
 	if (len_of(st, 3) && reconfigure(st, mount))
 		return -1;
-	if ((attr.set || attr.clr) && mount_attr(mount, flags, &attr))
+	if ((attr.set || attr.clr) && mount_change(st, mount, flags, &attr))
 		return -1;
 	return propagation_set(mount, st->step->c);
 }

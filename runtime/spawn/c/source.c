@@ -111,23 +111,104 @@ static int idmap(struct stage *st, int tree)
 }
 
 /* A detached copy of what is at host path S1. */
-static int copy_host(struct stage *st)
+static int open_host(struct stage *st)
 {
 	unsigned flags = K_OPEN_TREE_CLONE | O_CLOEXEC | (st->step->flags & STEP_REC ? K_AT_RECURSIVE : 0);
-	int tree;
 
 	say(st, "open source %s", text_of(st, 1));
-	tree = fd_above((int)syscall(SYS_open_tree, AT_FDCWD, text_of(st, 1), flags), LOW_FDS);
+	return fd_above((int)syscall(SYS_open_tree, AT_FDCWD, text_of(st, 1), flags), LOW_FDS);
+}
+
+static int copy_host(struct stage *st)
+{
+	int tree = open_host(st);
+
 	return tree < 0 || idmap(st, tree) ? -1 : tree;
+}
+
+static bool enters_users(struct stage *st)
+{
+	const struct plan *p = st->plan;
+
+	for (const struct plan_step *s = st->step; s < p->steps + p->nsteps; s++)
+		if (s->op == OP_MAP_USERS || (s->op == OP_SETNS && s->a & NS_USER))
+			return true;
+	return false;
+}
+
+static int send_mounts(struct stage *st, struct aide *a)
+{
+	int fd = openat(st->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 || aide_send(a, "", 1, fd) ? errno : 0;
+}
+
+/*
+ * A copy of the mount namespace that other users own. In it the kernel has
+ * locked what the host has set: a mount that is read-only, or that covers
+ * something, stays so for whoever has rights in the container. Copies made of
+ * its mounts keep that; those of the stage's own namespace would have no locks,
+ * and with an id map or without one be mounted where they can be undone.
+ */
+static int make_locked(struct stage *st)
+{
+	struct aide a;
+	char byte;
+	int err;
+
+	say(st, "copy mount namespace");
+	st->own_mounts = fd_above(openat(st->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC), LOW_FDS);
+	if (st->own_mounts < 0)
+		return -1;
+	if (aide_start(st, &a, NS_USER | NS_MNT, send_mounts)) {
+		userns_refused(st);
+		return -1;
+	}
+	if (aide_receive(&a, &byte, 1, &st->locked_mounts))
+		st->locked_mounts = -1;
+	err = errno;
+	if (aide_end(&a) == 0)
+		errno = err;
+	return st->locked_mounts < 0 || (st->locked_mounts = fd_above(st->locked_mounts, LOW_FDS)) < 0 ? -1 : 0;
+}
+
+static int visit(struct stage *st)
+{
+	int tree, err;
+
+	if (st->locked_mounts < 0 && make_locked(st))
+		return -1;
+	say(st, "enter copy of the mount namespace");
+	if (setns(st->locked_mounts, (int)NS_MNT))
+		return -1;
+	tree = open_host(st);
+	err = errno;
+	if (tree < 0 && err == EINVAL && !(st->step->flags & STEP_REC))
+		say(st, "open source %s: something is mounted below it, which a user namespace cannot leave out (use rbind)", text_of(st, 1));
+	if (setns(st->own_mounts, (int)NS_MNT)) {
+		say(st, "return to the mount namespace");
+		return -1;
+	}
+	errno = err;
+	return tree;
+}
+
+void sources_done(struct stage *st)
+{
+	if (st->locked_mounts >= 0)
+		close(st->locked_mounts);
+	if (st->own_mounts >= 0)
+		close(st->own_mounts);
+	st->locked_mounts = st->own_mounts = -1;
 }
 
 int do_source(struct stage *st)
 {
 	struct source *s = &st->sources[st->step->a];
 
-	s->fd = copy_host(st);
+	s->fd = enters_users(st) ? visit(st) : open_host(st);
 	s->path = text_of(st, 1);
-	return s->fd < 0 ? -1 : 0;
+	return s->fd < 0 || idmap(st, s->fd) ? -1 : 0;
 }
 
 int do_idmap_host(struct stage *st)

@@ -124,7 +124,7 @@ _Noreturn void stage_run(struct birth *b)
 {
 	struct stage st = {
 		.plan = &b->plan, .files = b->files, .status = b->status, .proc = b->proc, .null = b->null, .fifo = b->fifo,
-		.root = -1, .null_mount = -1, .mask_file = -1, .mask_dir = -1, .master = -1, .loop.fd = -1, .idmap = -1,
+		.root = -1, .null_mount = -1, .mask_file = -1, .mask_dir = -1, .master = -1, .loop.fd = -1, .own_mounts = -1, .locked_mounts = -1, .idmap = -1,
 	};
 
 	for (unsigned i = 0; i < PLAN_MAX_SOURCES; i++)

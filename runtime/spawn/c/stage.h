@@ -48,6 +48,7 @@ struct stage {
 		int fd;           /* detached mount made by OP_SOURCE, -1: none */
 		const char *path; /* of the host */
 	} sources[PLAN_MAX_SOURCES];
+	int own_mounts, locked_mounts; /* mount namespaces, see visit */
 	int idmap; /* user namespace with these maps, see userns_of */
 	const char *idmap_uids, *idmap_gids;
 	bool entered; /* a user namespace */
@@ -106,10 +107,12 @@ int do_time(struct stage *st);
 /* source.c */
 int do_source(struct stage *st);
 int do_idmap_host(struct stage *st);
+void sources_done(struct stage *st);
 int do_unmount_host(struct stage *st);
 
 /* mount.c, bind.c, root.c, node.c, mask.c */
 int mount_attr(int fd, unsigned flags, const struct k_mount_attr *a);
+int mount_change(struct stage *st, int fd, unsigned flags, const struct k_mount_attr *a);
 int mount_move(int mount, int target);
 int do_mount(struct stage *st);
 bool mount_is_long(struct stage *st);

@@ -51,6 +51,7 @@ static void raise_limits(struct stage *st)
 int userns_prepare(struct stage *st)
 {
 	st->entered = true;
+	sources_done(st);
 	raise_limits(st);
 	/* The host's groups, which a namespace may forbid to drop. Without the
 	 * right to there are none worth the name. */
