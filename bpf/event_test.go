@@ -59,7 +59,7 @@ func TestDropEvents(t *testing.T) {
 			if len(events) != 1 {
 				t.Fatalf("%s: got %d events, want 1", hook, len(events))
 			}
-			e, captured := events[0], min(len(in), 96)
+			e, captured := events[0], min(len(in), 128)
 			if e.Reason != TCReasonREASON_FDB_MISS || e.Line == 0 || e.Ifindex != lo || e.Endpoint != 1 || e.Vni != 100 {
 				t.Errorf("%s: got reason %d, line %d, device %d, endpoint %d, VNI %d", hook, e.Reason, e.Line, e.Ifindex, e.Endpoint, e.Vni)
 			}

@@ -42,8 +42,7 @@ type TCBpfDevmapVal struct {
 type TCCfgFlag uint32
 
 const (
-	TCCfgFlagCFG_DECAP_L3 TCCfgFlag = 1
-	TCCfgFlagCFG_XDP_XMIT TCCfgFlag = 2
+	TCCfgFlagCFG_XDP_XMIT TCCfgFlag = 1
 )
 
 type TCConfig struct {
@@ -102,7 +101,7 @@ type TCEvent struct {
 	Len        uint32
 	Captured   uint32
 	Suppressed uint32
-	Data       [96]uint8
+	Data       [128]uint8
 }
 
 type TCFdbEntry struct {

@@ -260,16 +260,10 @@ func farMAC(t *testing.T, far netns) net.HardwareAddr {
 // receivers replaces the list of who gets broadcasts.
 func (w *world) receivers(vni uint32, list ...Receiver) {
 	w.Helper()
-	inner, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(Receiver{})),
-		MaxEntries: uint32(len(list)), Flags: 1 << 12})
+	inner, err := NewReceivers(list)
 	if err != nil {
 		w.Fatal(err)
 	}
 	defer inner.Close()
-	for i, r := range list {
-		if err := inner.Put(uint32(i), &r); err != nil {
-			w.Fatal(err)
-		}
-	}
 	w.put("bum", vni, uint32(inner.FD()))
 }

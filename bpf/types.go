@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -48,6 +49,35 @@ func AddrOf(ip netip.Addr) (a Addr) {
 		a.W[i/4] = binary.NativeEndian.Uint32(b[i:])
 	}
 	return a
+}
+
+// Netip returns the address of an entry, whose family is 4 or 6.
+func (a TCAddr) Netip(family uint32) netip.Addr {
+	var b [16]byte
+	for i, w := range a.W {
+		binary.NativeEndian.PutUint32(b[4*i:], w)
+	}
+	if family == 4 {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16(b)
+}
+
+// NewReceivers makes the list of who gets the broadcasts of a VNI, to be put
+// into the map bum; the caller closes it.
+func NewReceivers(list []Receiver) (*ebpf.Map, error) {
+	const innerMap = 1 << 12 // BPF_F_INNER_MAP: lists of one map differ in length
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "receivers", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(Receiver{})),
+		MaxEntries: uint32(max(len(list), 1)), Flags: innerMap})
+	if err != nil {
+		return nil, fmt.Errorf("make list of receivers: %w", err)
+	}
+	for i := range list {
+		if err := m.Put(uint32(i), &list[i]); err != nil {
+			return nil, errors.Join(fmt.Errorf("fill list of receivers: %w", err), m.Close())
+		}
+	}
+	return m, nil
 }
 
 // Family returns 4 or 6, as the keys of neighbours and VTEPs have it.

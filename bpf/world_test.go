@@ -148,7 +148,7 @@ func (w *world) populate() {
 }
 
 func settings() Config {
-	return Config{Abi: ABI, Flags: TCCfgFlagCFG_XDP_XMIT | TCCfgFlagCFG_DECAP_L3, Vtep4: AddrOf(addr(vtepUs)),
+	return Config{Abi: ABI, Flags: TCCfgFlagCFG_XDP_XMIT, Vtep4: AddrOf(addr(vtepUs)),
 		Vtep6: AddrOf(addr(vtep6Us)), Port: Port(4789), Events: 1000}
 }
 

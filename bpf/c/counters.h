@@ -41,7 +41,7 @@ struct {
 	__uint(max_entries, 65536);
 } stats_ep SEC(".maps");
 
-#define EVENT_BYTES 96
+#define EVENT_BYTES 128 /* a power of two */
 
 /* A drop, with the first bytes of the frame as it was when it was dropped. */
 struct event {

@@ -100,13 +100,11 @@ static __always_inline __u32 check_tunnel(struct packet *p, const struct underla
 	return NEXT;
 }
 
-/* l3_change tells adjust_room what protocol appears when one IP version was inside the other. */
+/* l3_change tells adjust_room what protocol appears when it is not that of the outer header. ARP has
+ * none, but is too short for what would otherwise be taken for IPv6.
+ */
 static __always_inline __u64 l3_change(const struct packet *p, __u32 family)
 {
-	struct config *c = config();
-
-	if (!c || !(c->flags & CFG_DECAP_L3))
-		return 0;
 	if (family == 6 && p->type != ETHERTYPE_IPV6)
 		return ADJ_ROOM_DECAP_L3_IPV4;
 	if (family == 4 && p->type == ETHERTYPE_IPV6)
@@ -117,17 +115,17 @@ static __always_inline __u64 l3_change(const struct packet *p, __u32 family)
 /* decap takes the outer headers off; relearn is set when the kernel does not know what is left. */
 static __noinline __u32 decap(struct packet *p, __u32 family, __u32 *relearn)
 {
-	__be16 outer = family == 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
-	__u64 l3 = l3_change(p, family);
 	__u32 v = ecn_combine(p);
 	struct eth eth;
+	int unknown;
 
 	if (v)
 		return v;
 	inner_eth(p, &eth);
-	if (hook_decap(p->ctx, p->base & 0xff, l3) || hook_store(p->ctx, 0, &eth, sizeof(eth)))
+	unknown = hook_decap(p->ctx, p->base & 0xff, l3_change(p, family));
+	if (unknown < 0 || hook_store(p->ctx, 0, &eth, sizeof(eth)))
 		return drop(ROOM);
-	*relearn = !is_ip(p) || (p->type != outer && !l3);
+	*relearn = unknown || !is_ip(p);
 	return ecn_write(p);
 }
 

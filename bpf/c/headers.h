@@ -84,7 +84,7 @@ struct ipv6 {
 
 struct ipv6_ext {
 	__u8 next;
-	__u8 len;    /* in 8 bytes, less one; AH: in 4 bytes, less two */
+	__u8 len;    /* beyond the first 8 bytes: in 8 bytes, AH in 4 bytes */
 	__be16 frag; /* fragment header: offset and flags */
 };
 

@@ -25,9 +25,10 @@ static __noinline int describe(struct event *e, struct packet *p, __u32 v)
 	__builtin_memset(e->data, 0, sizeof(e->data));
 	if (n > EVENT_BYTES)
 		n = EVENT_BYTES;
-	if (n == 0 || hook_load(p->ctx, 0, e->data, n))
-		n = 0;
-	e->captured = n;
+	/* The verifier of 6.1 does not see that a frame has bytes, unless a mask says so. */
+	asm volatile("" : "+r"(n));
+	n = ((n - 1) & (EVENT_BYTES - 1)) + 1;
+	e->captured = hook_load(p->ctx, 0, e->data, n) ? 0 : n;
 	return 0;
 }
 

@@ -217,8 +217,7 @@ struct {
 } devs SEC(".maps");
 
 enum cfg_flag {
-	CFG_DECAP_L3 = 1, /* adjust_room can change the protocol of a frame (>= 6.3) */
-	CFG_XDP_XMIT = 2, /* the uplink sends XDP frames */
+	CFG_XDP_XMIT = 1, /* the uplink sends XDP frames */
 };
 
 struct config {

@@ -13,9 +13,12 @@ static __always_inline __u32 nd_option(struct cursor *c, const struct endpoint *
 {
 	struct nd_lladdr *option = take(c, sizeof(*option));
 	struct mac mac;
+	__u32 more;
 
 	if (!option || !option->len)
 		return drop(ND_MALFORMED);
+	/* The mask is for the verifier of 6.1, which forgets that a length is not zero. */
+	more = (option->len - 1) & 0xff;
 	if (option->type == ND_SLLA || option->type == ND_TLLA) {
 		mac = mac_of(option->mac);
 		if (option->len != 1)
@@ -23,7 +26,7 @@ static __always_inline __u32 nd_option(struct cursor *c, const struct endpoint *
 		if (!(ep->flags & EP_NO_SPOOF) && !mac_equal(&mac, &ep->mac))
 			return drop(SPOOF_ND);
 	}
-	if (!take(c, (option->len - 1) * 8))
+	if (!take(c, more * 8))
 		return drop(ND_MALFORMED);
 	return NEXT;
 }

@@ -79,28 +79,26 @@ static __always_inline __u32 parse_ipv4(struct packet *p, struct cursor *c)
 	return parse_l4(p, c);
 }
 
-/* extension steps over one header; NULL cursor position means it is cut off. */
+/* extension steps over one header, whose length counts what is beyond its first 8 bytes. */
 static __always_inline __u32 extension(struct packet *p, struct cursor *c)
 {
 	struct ipv6_ext *ext = take(c, 8);
-	__u32 size;
+	__u32 more;
 
 	if (!ext)
 		return drop(IPV6_HEADER);
-	size = (ext->len + 1) * 8;
+	more = ext->len * 8;
 	if (p->proto == PROTO_AH)
-		size = (ext->len + 2) * 4;
+		more = ext->len * 4;
 	if (p->proto == PROTO_FRAGMENT) {
-		size = 8;
+		more = 0;
 		p->flags |= PKT_FRAGMENT;
 		if (ext->frag & bpf_htons(0xfff8))
 			p->flags |= PKT_LATER;
 	}
-	if (size < 8)
-		return drop(IPV6_HEADER);
 	p->proto = ext->next;
-	p->l4 += size;
-	if (!take(c, size - 8))
+	p->l4 += 8 + more;
+	if (!take(c, more))
 		return drop(IPV6_HEADER);
 	return NEXT;
 }
