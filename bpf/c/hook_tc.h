@@ -103,20 +103,22 @@ static __always_inline int hook_encap(hook_t *ctx, __u32 n, int ip, int v6)
 
 /* hook_decap takes n bytes of outer headers away; what is left has an Ethernet header to be written
  * anew. FIXED_GSO: the segments keep their size. Before 6.3 the kernel cannot be told that the
- * protocol changes (l3): then it returns 1, and short packets must be as long as the kernel thinks
- * that they are.
+ * protocol changes (l3): then it returns 1, and short packets must for a moment be as long as the
+ * kernel thinks that they are.
  */
 static __always_inline int hook_decap(hook_t *ctx, __u32 n, __u64 l3)
 {
-	__u32 least = n + sizeof(struct eth) + sizeof(struct ipv6);
+	__u32 len = ctx->len, least = n + sizeof(struct eth) + sizeof(struct ipv6);
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
 
 	if (l3 && !bpf_skb_adjust_room(ctx, -(__s32)n, BPF_ADJ_ROOM_MAC, flags | l3))
 		return 0;
-	if (l3 && ctx->len < least && bpf_skb_change_tail(ctx, least, 0))
+	if (l3 && len < least && bpf_skb_change_tail(ctx, least, 0))
 		return -1;
 	if (bpf_skb_adjust_room(ctx, -(__s32)n, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
+	if (l3 && len < least)
+		bpf_skb_change_tail(ctx, len - n, 0);
 	return l3 != 0;
 }
 

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cilium/ebpf"
+
+	"foundry/bpf"
+)
+
+// Config says where the data plane is. Dir is a directory of its own, on a
+// bpffs.
+type Config struct {
+	Dir string
+}
+
+// Datapath is the data plane of one instance. Its methods may be called at
+// once by several goroutines; they wait for each other.
+type Datapath struct {
+	dir     string
+	tc, xdp *ebpf.Collection
+
+	mu sync.Mutex // maps and links are read and written by one Set at a time
+}
+
+// Open loads the programs onto the maps that are pinned in c.Dir, or onto new
+// ones. Programs that are attached there stay as they are until the next Set.
+func Open(c Config) (*Datapath, error) {
+	// The generation is part of the path: maps of another layout are other maps.
+	d := &Datapath{dir: filepath.Join(c.Dir, fmt.Sprintf("v%d", bpf.ABI))}
+	for _, sub := range []string{"maps", "links"} {
+		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o700); err != nil {
+			return nil, fmt.Errorf("open data plane: %w", err)
+		}
+	}
+	var err error
+	if d.tc, err = d.load(bpf.LoadTC); err != nil {
+		return nil, fmt.Errorf("load programs of tc: %w", err)
+	}
+	if d.xdp, err = d.load(bpf.LoadXDP); err != nil {
+		d.tc.Close()
+		return nil, fmt.Errorf("load programs of XDP: %w", err)
+	}
+	return d, nil
+}
+
+func (d *Datapath) load(read func() (*ebpf.CollectionSpec, error)) (*ebpf.Collection, error) {
+	spec, err := read()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range spec.Maps {
+		m.Pinning = ebpf.PinByName
+	}
+	options := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: filepath.Join(d.dir, "maps")}}
+	return ebpf.NewCollectionWithOptions(spec, options)
+}
+
+// Close lets go of maps and programs. What is pinned goes on forwarding.
+func (d *Datapath) Close() {
+	d.tc.Close()
+	d.xdp.Close()
+}
+
+// Purge removes everything below dir: links first, so that no program runs on
+// maps that are going. Absent is success.
+func Purge(dir string) error {
+	links, err := filepath.Glob(filepath.Join(dir, "v*", "links", "*"))
+	if err != nil {
+		return fmt.Errorf("purge %s: %w", dir, err)
+	}
+	var errs []error
+	for _, path := range links {
+		errs = append(errs, os.Remove(path))
+	}
+	return errors.Join(append(errs, os.RemoveAll(dir))...)
+}
+
+// Diff says what Set would change, and changes nothing.
+func (d *Datapath) Diff(s State) ([]Change, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	steps, err := d.stepsLocked(s)
+	changes := make([]Change, len(steps))
+	for i := range steps {
+		changes[i] = steps[i].Change
+	}
+	return changes, err
+}
+
+// Set makes maps and links equal to s and returns what it had to change. A
+// State that contradicts itself changes nothing. After an error of the kernel
+// what is returned was done, and the rest is to be had by another Set.
+func (d *Datapath) Set(s State) ([]Change, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	steps, err := d.stepsLocked(s)
+	if err != nil {
+		return nil, err
+	}
+	var done []Change
+	for _, step := range steps {
+		if err := step.do(); err != nil {
+			return done, fmt.Errorf("%s: %w", step.Change, err)
+		}
+		done = append(done, step.Change)
+	}
+	return done, nil
+}
