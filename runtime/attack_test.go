@@ -249,3 +249,36 @@ func TestHostMountsStayAsTheyAre(t *testing.T) {
 		})
 	}
 }
+
+// A startContainer hook that hangs, in a container that has no pids of its own to end with, goes with
+// the container; its init can be killed meanwhile.
+func TestHookThatHangs(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec("hangs", "sleep", "60")
+	spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.PIDNamespace })
+	spec.Hooks = &specs.Hooks{StartContainer: []specs.Hook{w.inImage("hang", "touch /run/hangs; sleep 60 & exec sleep 60")}}
+	b := w.create("hangs", spec)
+	started := make(chan error, 1)
+	go func() { started <- b.Start(ctx(t)) }()
+	eventually(t, "the hook and its child", func() bool {
+		pids, err := b.Pids()
+		return err == nil && len(pids) == 3
+	})
+	soon, cancel := context.WithTimeout(ctx(t), patience/4)
+	defer cancel()
+	if err := b.Kill(soon, unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	b.wait()
+	if err := b.Delete(soon); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-started:
+		if err == nil {
+			t.Error("the start was a success")
+		}
+	case <-soon.Done():
+		t.Error("the start goes on")
+	}
+}

@@ -186,8 +186,9 @@ static int visit(struct stage *st)
 	if (tree < 0 && err == EINVAL && !(st->step->flags & STEP_REC))
 		say(st, "open source %s: something is mounted below it, which a user namespace cannot leave out (use rbind)", text_of(st, 1));
 	if (setns(st->own_mounts, (int)NS_MNT)) {
+		err = errno;
 		say(st, "return to the mount namespace");
-		return -1;
+		stage_fail(st, err); /* an optional source too: nothing after it would be where it belongs */
 	}
 	errno = err;
 	return tree;
