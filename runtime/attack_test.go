@@ -282,3 +282,19 @@ func TestHookThatHangs(t *testing.T) {
 		t.Error("the start goes on")
 	}
 }
+
+// A criu that was killed leaves no container frozen that was not paused.
+func TestDeadCriuLeavesNothingFrozen(t *testing.T) {
+	w := newWorld(t)
+	b := w.start("frozen", "sleep", "60")
+	for _, paused := range []bool{true, false} {
+		must(t, b.group.Freeze(ctx(t)))
+		dead := errors.New("criu was killed")
+		if err := b.afterDump(paused, dead); !errors.Is(err, dead) {
+			t.Errorf("got %v", err)
+		}
+		if frozen, err := b.group.Frozen(); err != nil || frozen != paused {
+			t.Errorf("paused before %v: now %v, %v", paused, frozen, err)
+		}
+	}
+}

@@ -80,9 +80,21 @@ func (c *Container) checkpoint(ctx context.Context, cfg CheckpointConfig) error 
 	if err != nil {
 		return err
 	}
+	frozen, err := c.group.Frozen()
+	if err != nil {
+		return err
+	}
 	run := criuRun{start: c.startCriu, log: filepath.Join(cfg.Work, dumpLog)}
 	_, err = run.do(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_DUMP.Enum(), Opts: opts})
-	return err
+	return c.afterDump(frozen, err)
+}
+
+// afterDump thaws what criu has frozen, and left so when it was killed or died.
+func (c *Container) afterDump(wasFrozen bool, err error) error {
+	if err == nil || wasFrozen {
+		return err
+	}
+	return errors.Join(err, c.group.Thaw())
 }
 
 // checkpointable refuses, by name, what would be written but not come back.
