@@ -9,11 +9,13 @@ import (
 	"syscall"
 	"testing"
 
+	"foundry/runtime/plan"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // TestLinkIntoProc: a link of the image, or one that a neighbour put into a volume, leads no
-// mount into /proc, where it would hide or fake what the kernel says.
+// mount into /proc, where it would hide or fake what the kernel says, and none to the root.
 func TestLinkIntoProc(t *testing.T) {
 	w := newWorld(t, 16)
 	for name, tt := range map[string]struct {
@@ -23,6 +25,7 @@ func TestLinkIntoProc(t *testing.T) {
 		"a bind on all":     {"/proc", specs.Mount{Type: "bind", Source: t.TempDir(), Options: []string{"rbind"}}},
 		"a bind on a part":  {"/proc/sys/kernel", specs.Mount{Type: "bind", Source: t.TempDir(), Options: []string{"rbind"}}},
 		"a bind on a file":  {"../proc/uptime", specs.Mount{Type: "bind", Source: "/etc/hosts", Options: []string{"bind"}}},
+		"the root":          {"/", specs.Mount{Type: "tmpfs", Source: "tmpfs"}},
 		"a tmpfs on a part": {"/proc/sys", specs.Mount{Type: "tmpfs", Source: "tmpfs"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,8 +34,12 @@ func TestLinkIntoProc(t *testing.T) {
 			tt.mount.Destination = "/data"
 			ct.spec.Mounts = append(ct.spec.Mounts, tt.mount)
 			p := w.spawn(ct.plan(t))
-			if _, err := p.Sync(w.context()); err == nil || !strings.Contains(err.Error(), "mount on /data: a link leads into /proc") {
-				t.Errorf("got %v", err)
+			want := "mount on /data: a link leads into /proc"
+			if tt.to == "/" {
+				want = "mount on /data: a link leads to the root"
+			}
+			if _, err := p.Sync(w.context()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
 			}
 			w.exit(p)
 		})
@@ -91,5 +98,16 @@ func TestListenerOfDeadServer(t *testing.T) {
 	w.reach(p, PointListener)
 	if e := w.exit(p); e.Signal != int(syscall.SIGILL) {
 		t.Errorf("got %+v", e)
+	}
+}
+
+// TestSourceIsNoFile: the error of a bind of a source names no file of the plan.
+func TestSourceIsNoFile(t *testing.T) {
+	steps := []plan.Step{{Op: plan.OpBind, Flags: plan.FlagSource, FD: 0}, {Op: plan.OpSetns, FD: 0}}
+	p := &Process{plan: &plan.Plan{Steps: steps, Files: []plan.File{{Kind: plan.FileNamespace, Path: "/ns"}}}}
+	for i, want := range []string{"it", "it /ns"} {
+		if got := p.stageError(outcome{step: i, errno: 1, what: "it"}).What; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

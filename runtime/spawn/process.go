@@ -183,7 +183,7 @@ func (p *Process) stageError(o outcome) *StageError {
 	if o.step < len(p.plan.Steps) {
 		s := &p.plan.Steps[o.step]
 		e.Op = s.Op
-		if s.FD >= 0 && s.FD < len(p.plan.Files) && p.plan.Files[s.FD].Path != "" {
+		if s.FD >= 0 && s.FD < len(p.plan.Files) && s.Flags&plan.FlagSource == 0 && p.plan.Files[s.FD].Path != "" {
 			e.What += " " + p.plan.Files[s.FD].Path
 		}
 	}

@@ -142,9 +142,17 @@ int path_make(struct stage *st, const char *path, enum kind kind, bool *existed)
 	return -1;
 }
 
+static bool same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /*
  * Like path_make. Into /proc leads a path that says so and no link: a mount
  * there hides or fakes what the kernel says, also where that is to be masked.
+ * Nothing leads to the root: init would not see the mount, and execs nothing else.
  */
 int path_mount_point(struct stage *st, const char *path, enum kind kind, bool *existed)
 {
@@ -154,6 +162,11 @@ int path_mount_point(struct stage *st, const char *path, enum kind kind, bool *e
 
 	if (fd < 0 || fstatfs(fd, &fs))
 		return -1;
+	if (same_file(fd, root_fd(st))) {
+		say(st, "mount on %s: a link leads to the root", path);
+		errno = ELOOP;
+		return -1;
+	}
 	if (fs.f_type != K_PROC_MAGIC)
 		return fd;
 	close(fd);
