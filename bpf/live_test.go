@@ -29,6 +29,8 @@ func TestLocalTraffic(t *testing.T) {
 			}
 			transfer(a.netns, b.netns, ipB+":4000")
 			transfer(b.netns, a.netns, "["+ip6A+"]:4000")
+			segmented(a.netns, b.netns, ipB+":4000")
+			segmented(b.netns, a.netns, "["+ip6A+"]:4000")
 			a.intact()
 			b.intact()
 			w.onlyDrops("own_probe", "bum_off", "announcement")
@@ -99,6 +101,10 @@ func (w *world) exchange(a port, far netns) {
 	transfer(far, a.netns, ipA+":4000")
 	transfer(a.netns, far, "["+ip6R+"]:4000")
 	transfer(far, a.netns, "["+ip6A+"]:4000")
+	segmented(a.netns, far, ipR+":4000")
+	// Cut up before they arrive, as a wire would have it: see is_indivisible.
+	far.do("ip link set down0 gso_max_segs 1")
+	segmented(far, a.netns, "["+ip6A+"]:4000")
 	a.intact()
 	far.intact()
 	w.onlyDrops("own_probe", "not_ours")

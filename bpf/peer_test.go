@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,12 +12,14 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // asPeer makes the test's own program one end of a connection, so that it can
-// be run in a container's namespace: "serve ADDRESS", "send ADDRESS", or
-// "offload DEVICE", which turns checksum offload off and GRO on there.
+// be run in a container's namespace: "serve ADDRESS" and "send ADDRESS" by
+// TCP, "collect ADDRESS" and "segments ADDRESS" by UDP, or "offload DEVICE",
+// which turns checksum offload off and GRO on there.
 const asPeer = "FOUNDRY_TEST_PEER"
 
 const (
@@ -31,6 +34,10 @@ func peer(what string) error {
 		return serve(object)
 	case "send":
 		return send(object)
+	case "collect":
+		return collect(object)
+	case "segments":
+		return segments(object)
 	default:
 		return forXDP(object)
 	}
@@ -85,4 +92,63 @@ func send(address string) error {
 	}
 	fmt.Fprintln(os.Stderr, "sent", sentBytes, "bytes")
 	return nil
+}
+
+const (
+	datagrams    = 40
+	datagramSize = 1000
+)
+
+// collect answers when it has all the datagrams, each of the size it was cut to.
+func collect(address string) error {
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	b, whole := make([]byte, 1<<16), fill(datagrams*datagramSize)
+	for i := range datagrams {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return fmt.Errorf("after %d datagrams: %w", i, err)
+		}
+		if !bytes.Equal(b[:n], whole[i*datagramSize:(i+1)*datagramSize]) {
+			return fmt.Errorf("datagram %d: %d bytes, or others than were sent", i, n)
+		}
+		if i == datagrams-1 {
+			_, err = c.WriteTo([]byte("all"), from)
+			return err
+		}
+	}
+	return nil
+}
+
+// segments sends many datagrams by one system call, as one frame.
+func segments(address string) error {
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	raw, err := c.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	const udpSegment = 103
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_UDP, udpSegment, datagramSize)
+	}); err != nil || failed != nil {
+		return errors.Join(err, failed)
+	}
+	if _, err := c.Write(fill(datagrams * datagramSize)); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 8))
+	return err
 }

@@ -220,7 +220,8 @@ const (
 	TCReasonREASON_TOO_BIG        TCReason = 50
 	TCReasonREASON_ROOM           TCReason = 51
 	TCReasonREASON_NO_DEVICE      TCReason = 52
-	TCReasonREASON_COUNT          TCReason = 53
+	TCReasonREASON_SEGMENTS       TCReason = 53
+	TCReasonREASON_COUNT          TCReason = 54
 )
 
 type TCReceiver struct {

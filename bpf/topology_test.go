@@ -60,16 +60,28 @@ func here(t *testing.T, lines ...string) {
 }
 
 // transfer sends sentBytes by TCP from one namespace to an address of
-// another, and compares digests.
+// another, and compares digests; segmented sends UDP that is cut up on the way.
 func transfer(from, to netns, address string) {
+	from.t.Helper()
+	talk(from, to, "serve "+address, "send "+address)
+}
+
+func segmented(from, to netns, address string) {
+	from.t.Helper()
+	talk(from, to, "collect "+address, "segments "+address)
+}
+
+// talk runs two peers, the second when the first is ready.
+func talk(from, to netns, first, second string) {
 	t := from.t
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := to.command(self)
-	server.Env = append(os.Environ(), asPeer+"=serve "+address)
+	server, client := to.command(self), from.command(self)
+	server.Env = append(os.Environ(), asPeer+"="+first)
+	client.Env = append(os.Environ(), asPeer+"="+second)
 	server.Stderr = os.Stderr
 	out, err := server.StdoutPipe()
 	if err != nil {
@@ -81,16 +93,14 @@ func transfer(from, to netns, address string) {
 	defer server.Wait()
 	defer server.Process.Kill()
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatalf("serve %s: %v", address, err)
+		t.Fatalf("%s: %v", first, err)
 	}
-	client := from.command(self)
-	client.Env = append(os.Environ(), asPeer+"=send "+address)
 	begin := time.Now()
 	if out, err := client.CombinedOutput(); err != nil {
-		t.Errorf("send to %s: %v\n%s", address, err, out)
+		t.Errorf("%s: %v\n%s", second, err, out)
 		return
 	}
-	t.Logf("%s: %d MiB in %v", address, sentBytes>>20, time.Since(begin).Round(time.Millisecond))
+	t.Logf("%s: %v", second, time.Since(begin).Round(time.Millisecond))
 }
 
 // forXDP does it in this namespace.

@@ -158,6 +158,10 @@ func TestDecap(t *testing.T) {
 		{name: "no settings", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { *c = Config{} }},
 		{name: "maps of another layout", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { c.Abi++ }},
 	}
+	table = append(table,
+		vector{name: "segments of UDP", in: overlay4(ip{}, vxlanI, 100, inside(macB, 0, 1200)), want: "drop segments", gso: 600},
+		vector{name: "outer segments merged", in: overlay4(ip{}, vxlanI, 100, join(eth(macB, macR, 0x0800,
+			ipv4(ip{src: ipR, dst: ipB, proto: 6}, tcp(1, 2, fill(100)))), fill(170))), want: "drop segments", gso: 170})
 	for i := range table {
 		table[i].uplink = true
 	}

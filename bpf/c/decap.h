@@ -129,6 +129,17 @@ static __noinline __u32 decap(struct packet *p, __u32 family, __u32 *relearn)
 	return ecn_write(p);
 }
 
+/* Some frames of many segments lose what is needed to cut them up. The kernel goes on taking segments
+ * of UDP for those of a tunnel, and drops them at the socket without a word. And a NIC that merges
+ * UDP for forwarding merges the outer packets: then there are several frames behind the first.
+ */
+static __always_inline int is_indivisible(const struct packet *p)
+{
+	if (!hook_gso(p->ctx))
+		return 0;
+	return p->proto == PROTO_UDP || (p->l3_len && p->l3_len != p->len - p->l3);
+}
+
 static __noinline __u32 uplink_to_local(struct packet *p, const struct fdb_entry *f, __u32 family)
 {
 	__u32 relearn = 0, v;
@@ -137,6 +148,8 @@ static __noinline __u32 uplink_to_local(struct packet *p, const struct fdb_entry
 		return pass(DEFERRED);
 	if (f->mtu && l3_size(p) > f->mtu)
 		return drop(TOO_BIG);
+	if (is_indivisible(p))
+		return drop(SEGMENTS);
 	v = decap(p, family, &relearn);
 	if (v)
 		return v;

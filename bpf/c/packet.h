@@ -26,6 +26,7 @@ struct packet {
 	__u16 base;	/* where the frame begins: after the outer headers on the uplink */
 	__u16 l3;	/* offsets from the start of data */
 	__u16 l4;
+	__u16 l3_len; /* as its header says; 0 for more than 16 bits */
 	__u16 l4_len; /* of the TCP or UDP header */
 	__be16 type;
 	__u8 proto;

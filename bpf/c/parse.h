@@ -62,6 +62,7 @@ static __always_inline __u32 parse_ipv4(struct packet *p, struct cursor *c)
 		return drop(IPV4_HEADER);
 	if (!hook_gso(p->ctx) && p->l3 + bpf_ntohs(ip->len) > p->len)
 		return drop(IPV4_HEADER);
+	p->l3_len = bpf_ntohs(ip->len);
 	p->tos = ip->tos;
 	p->hops = ip->ttl;
 	p->proto = ip->proto;
@@ -134,6 +135,7 @@ static __always_inline __u32 parse_ipv6(struct packet *p, struct cursor *c)
 		return drop(IPV6_HEADER);
 	if (!hook_gso(p->ctx) && p->l3 + sizeof(*ip) + bpf_ntohs(ip->len) > p->len)
 		return drop(IPV6_HEADER);
+	p->l3_len = ip->len ? bpf_ntohs(ip->len) + sizeof(*ip) : 0;
 	p->tos = bpf_ntohl(ip->flow) >> 20;
 	p->hops = ip->hops;
 	p->proto = ip->next;
@@ -156,6 +158,7 @@ static __noinline __u32 parse(struct packet *p)
 	p->src = mac_of(eth->src);
 	p->type = eth->type;
 	p->flags = 0;
+	p->l3_len = 0;
 	p->l4_len = 0;
 	p->l3 = p->base + sizeof(*eth);
 	if (hook_tagged(p->ctx))

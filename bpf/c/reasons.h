@@ -77,6 +77,7 @@ enum reason {
 	/* the kernel said no */
 	REASON_ROOM,
 	REASON_NO_DEVICE,
+	REASON_SEGMENTS, /* decapsulated it would be one frame that nobody can cut up again */
 	REASON_COUNT,
 };
 
