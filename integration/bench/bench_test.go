@@ -34,7 +34,7 @@ type size struct {
 }
 
 var (
-	full  = size{rounds: 5, direct: 60, lives: 30, execs: 40, parallel: 96, at: 32, idle: []int{1, 10, 100}}
+	full  = size{rounds: 9, direct: 40, lives: 20, execs: 25, parallel: 64, at: 32, idle: []int{1, 10, 100}}
 	quick = size{rounds: 1, direct: 10, lives: 6, execs: 8, parallel: 32, at: 16, idle: []int{1, 10}}
 )
 
