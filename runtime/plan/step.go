@@ -61,7 +61,7 @@ const (
 	OpMapUsers                // makes a user namespace and maps it: S0 text for uid_map, S1 for gid_map (lines "inside outside count"), written from outside of it
 	OpRootUser                // becomes uid and gid 0, without further groups, of a user namespace that was made or joined; skipped where 0 is not mapped
 	OpTime                    // after OpUnshare of a time namespace: S0 lines for /proc/self/timens_offsets ("monotonic 10 0"), then enters it
-	OpSource                  // before a user namespace is entered: keeps as source number A (0-63) a detached open_tree clone of host path S1; FlagRec: recursive; idmapped by S0 uid map and S3 gid map (as OpMapUsers) or by the user namespace FD, FlagAttrRec: recursively
+	OpSource                  // before a user namespace is entered (what the host's mounts have set is locked then), or before OpPropagate cuts ties to the host: keeps as source number A (0-63) a detached open_tree clone of host path S1; FlagRec: recursive; idmapped by S0 uid map and S3 gid map (as OpMapUsers) or by the user namespace FD, FlagAttrRec: recursively
 	OpIdmapHost               // open_tree clone of host path S1 (FlagRec), idmapped by S0 and S3, attributes A, attached on host path S2 (may be S1); before a user namespace is entered
 	OpUnmountHost             // host path S2: detached
 	OpRemount                 // the mount at in-root S2: A attr set, B cleared (FlagAttrRec: recursively); S3 options of its superblock, as OpMount, none: it is left alone
