@@ -41,8 +41,9 @@ func (d *Datapath) stepsLocked(s State) ([]step, error) {
 	c.lists(t.receivers)
 	compare(c, "ep_by_ifindex", t.endpoints)
 	attach, detach, err := d.linkSteps(s)
+	forget, forgetErr := d.forget(t.endpoints)
 	slices.Reverse(c.deletes)
-	return slices.Concat(c.puts, attach, c.deletes, detach), errors.Join(c.err, err)
+	return slices.Concat(c.puts, attach, c.deletes, detach, forget), errors.Join(c.err, err, forgetErr)
 }
 
 // comparison collects the steps of all maps, and the first error.

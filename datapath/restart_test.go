@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"foundry/bpf"
 )
 
 // container moves the other end of a pair into a namespace of its own, and
@@ -77,5 +79,27 @@ func TestRestartLosesNothing(t *testing.T) {
 	t.Logf("%d restarts under %d frames", restarts, frames)
 	if restarts == 0 {
 		t.Error("the frames were through before anything was restarted")
+	}
+	checkCounters(t, d, s, frames)
+}
+
+// checkCounters: all that was sent was counted across the restarts, and goes
+// with its endpoint.
+func checkCounters(t *testing.T, d *Datapath, s State, frames uint64) {
+	t.Helper()
+	counters, err := d.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := uint32(s.Endpoints[0].Ifindex)
+	sent := bpf.StatsKey{Endpoint: a, Action: bpf.TCActionACT_REDIRECT, Reason: bpf.TCReasonREASON_LOCAL, Direction: bpf.TCDirectionDIR_FROM}
+	if got := counters[sent].Packets; got < frames {
+		t.Errorf("frames sent by a: got %d, want at least %d", got, frames)
+	}
+	if got, want := set(t, d, State{}), fmt.Sprintf("delete stats_ep %d\n", a); !strings.Contains(got, want) {
+		t.Errorf("without endpoints: got\n%swant %q in it", got, want)
+	}
+	if counters, err = d.Counters(); err != nil || counters[sent].Packets != 0 {
+		t.Errorf("of an endpoint that is gone: got %v, %v", counters[sent], err)
 	}
 }
