@@ -21,5 +21,5 @@
 //	coll.Maps["ep_by_ifindex"].Put(ifindex, &bpf.Endpoint{ID: 7, Vni: 100, Mac: mac})
 //
 // The objects in the tree are made by `go generate` with the clang of Debian
-// 12 (docs/decisions/0020-bpf-toolchain.md).
+// 12 (docs/decisions/0013-bpf-toolchain.md).
 package bpf
