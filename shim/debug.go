@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ import (
 const (
 	debugHeader   = 5 * time.Second  // for a request to say what it wants
 	debugIdle     = 30 * time.Second // for a connection between two requests
+	debugMake     = 30 * time.Second // what an answer takes at most: a profile that names no time
+	debugTake     = 30 * time.Second // for a reader to take it
+	debugReaders  = 64               // connections at a time; more are closed
 	maxLogLines   = 10_000
 	maxLogBytes   = 1 << 20
 	measureTime   = 2 * time.Second // for the cgroups of all containers together
@@ -41,6 +45,7 @@ type Debug struct {
 	Level *slog.LevelVar // of the log
 	Log   string         // the log's path
 
+	bound   time.Duration // of making and taking an answer; 0 is the usual one
 	once    sync.Once
 	handler http.Handler
 }
@@ -52,14 +57,18 @@ func (d *Debug) Serve(l *net.UnixListener) error {
 		ErrorLog: slog.NewLogLogger(d.Service.log.Handler(), slog.LevelDebug),
 	}
 	defer server.Close() // and with it whoever is connected
-	if err := server.Serve(sameUsers{l}); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := server.Serve(sameUsers{l, make(chan struct{}, debugReaders)}); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve the debug socket: %w", err)
 	}
 	return nil
 }
 
-// sameUsers lets in processes of our own user alone, whatever the socket's mode.
-type sameUsers struct{ *net.UnixListener }
+// sameUsers lets in processes of our own user alone, whatever the socket's
+// mode, and no more than are read within reason: the descriptors are the containers' too.
+type sameUsers struct {
+	*net.UnixListener
+	places chan struct{}
+}
 
 func (l sameUsers) Accept() (net.Conn, error) {
 	for {
@@ -68,15 +77,36 @@ func (l sameUsers) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if sameUser(conn) {
-			return conn, nil
+			select {
+			case l.places <- struct{}{}:
+				return &reader{UnixConn: conn, leave: sync.OnceFunc(func() { <-l.places })}, nil
+			default:
+			}
 		}
 		conn.Close()
 	}
 }
 
+// reader is a connection that has a place.
+type reader struct {
+	*net.UnixConn
+	leave func()
+}
+
+func (r *reader) Close() error {
+	defer r.leave()
+	return r.UnixConn.Close()
+}
+
 // ServeHTTP is that of an http.Handler.
 func (d *Debug) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.once.Do(func() { d.handler = d.routes() })
+	bound := cmp.Or(d.bound, debugMake+debugTake)
+	if n, err := strconv.Atoi(r.URL.Query().Get("seconds")); err == nil { // of a profile
+		bound = max(bound, time.Duration(min(n, 3600))*time.Second+debugTake)
+	}
+	// Who asks and does not read would keep the answer in our memory, and a place.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bound))
 	d.handler.ServeHTTP(w, r)
 }
 
