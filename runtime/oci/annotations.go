@@ -2,7 +2,11 @@
 
 package oci
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // annotationPrefix marks the annotations that are ours. All others are passed
 // on to hooks and not looked at.
@@ -31,7 +35,7 @@ func Annotations() []Annotation {
 		{"foundry.exec.orphan", "As the option `ExecOrphanTimeout`, in seconds."},
 		{ExitAnnotation, "`main` (the default): the container ends when its program does. `descendants`: when the last of its processes does, so that a " +
 			"program may put itself into the background; the exit code is the program's, and signals go to all once it has ended. A reaping pid 1 is above them."},
-		{InitAnnotation, `"true": a reaping pid 1 stays above the program, forwards signals to it and ends with its exit code.`},
+		{InitAnnotation, "`true` or `false`: a reaping pid 1 stays above the program, forwards signals to it and ends with its exit code."},
 		{"foundry.log.loss", "As the option `LogLoss`: `absent`, `never` or `full`."},
 		{"foundry.log.mark", "As the option `LogMark`: `true` or `false`."},
 		{"foundry.log.ring", "As the option `LogRing`, in bytes."},
@@ -53,4 +57,18 @@ func UnknownAnnotations(s *Spec) []string {
 		}
 	}
 	return out
+}
+
+// validateAnnotations refuses values that would be taken for the default: who
+// writes "yes" for a reaping pid 1 is not to find out by its zombies.
+func validateAnnotations(s *Spec) error {
+	for _, a := range []struct {
+		name  string
+		known []string
+	}{{InitAnnotation, []string{"true", "false"}}, {AgentAnnotation, []string{"log", "deny"}}} {
+		if value, ok := s.Annotations[a.name]; ok && !slices.Contains(a.known, value) {
+			return invalid(fmt.Sprintf("annotations[%q]", a.name), "%q is neither %s nor %s", value, a.known[0], a.known[1])
+		}
+	}
+	return nil
 }

@@ -167,3 +167,17 @@ func TestAnnotations(t *testing.T) {
 		last = a.Name
 	}
 }
+
+// A value that means nothing is refused, also where nothing would come of it.
+func TestAnnotationsOfNoMeaning(t *testing.T) {
+	for _, tt := range []struct{ name, value, err string }{
+		{InitAnnotation, "true", ""}, {InitAnnotation, "false", ""}, {AgentAnnotation, "log", ""}, {AgentAnnotation, "deny", ""},
+		{InitAnnotation, "yes", `annotations["foundry.init"]: "yes" is neither true nor false`}, {InitAnnotation, "", "neither"},
+		{AgentAnnotation, "Log", `annotations["foundry.seccomp.agent"]: "Log" is neither log nor deny`},
+	} {
+		err := validateAnnotations(&Spec{Annotations: map[string]string{tt.name: tt.value}})
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s=%q: got %v, want %q", tt.name, tt.value, err, tt.err)
+		}
+	}
+}

@@ -98,8 +98,6 @@ func validateListener(s *Spec) error {
 		return invalid("linux.seccomp.listenerMetadata", "has no meaning without linux.seccomp.listenerPath")
 	case p.ListenerPath == "" && notify && own == "":
 		return invalid("linux.seccomp.listenerPath", "missing, and %s needs it, or the annotation %s", specs.ActNotify, AgentAnnotation)
-	case p.ListenerPath == "" && notify && own != "log" && own != "deny":
-		return invalid(fmt.Sprintf("annotations[%q]", AgentAnnotation), "%q is neither log nor deny", own)
 	case notify && p.ListenerPath != "" && !path.IsAbs(p.ListenerPath):
 		return invalid("linux.seccomp.listenerPath", "%q is not absolute", p.ListenerPath)
 	}

@@ -15,7 +15,7 @@ import (
 // a caller has changed since.
 func Validate(s *Spec) error {
 	checks := []func(*Spec) error{
-		validateVersion, validatePlatform, validateRoot, validateInit, validateMounts, validateHooks, validateLinux, validateNames,
+		validateVersion, validatePlatform, validateRoot, validateInit, validateMounts, validateHooks, validateLinux, validateNames, validateAnnotations,
 	}
 	for _, check := range checks {
 		if err := check(s); err != nil {
