@@ -82,9 +82,12 @@ func tableOf(m *runtimeoptions.Options) (map[string]any, error) {
 			return nil, badRequest("options: %v", err)
 		}
 		defer f.Close()
-		if text, err = io.ReadAll(io.LimitReader(f, maxOptions)); err != nil {
+		if text, err = io.ReadAll(io.LimitReader(f, maxOptions+1)); err != nil {
 			return nil, badRequest("options: %v", err)
 		}
+	}
+	if len(text) > maxOptions {
+		return nil, badRequest("options: %d bytes of TOML are the most that is read", maxOptions)
 	}
 	table := map[string]any{}
 	if err := toml.Unmarshal(text, &table); err != nil {

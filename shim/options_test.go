@@ -73,6 +73,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 	}{
 		{&anypb.Any{TypeUrl: "containerd.runc.v1.CheckpointOptions"}, `options of type "containerd.runc.v1.CheckpointOptions"`},
 		{&anypb.Any{TypeUrl: "types.googleapis.com/containerd.runc.v1.Options", Value: []byte{0xff}}, "options: "},
+		{tomlOptions("#" + strings.Repeat("x", maxOptions)), "options: 65536 bytes of TOML are the most"},
 		{tomlOptions("IoUid = x"), "options: parse TOML: "},
 		{tomlOptions("IoUid = 'root'"), "options: IoUid: want an integer, got string root"},
 		{tomlOptions("NoPivotRoot = 1"), "options: NoPivotRoot: want true or false, got int64 1"},
