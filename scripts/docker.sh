@@ -21,17 +21,8 @@ for d in /run /var/lib /etc/docker /tmp; do mkdir -p $d; mount -t tmpfs -o mode=
 mkdir /run/lock
 ip link set lo up
 export PATH=$keep:$PATH TMPDIR=/tmp DOCKER_HOST=unix:///run/docker.sock
-mkdir -p /run/c
-cat > /run/c/config.toml <<T
-version = 3
-root = "/var/lib/c"
-state = "/run/c/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
-[grpc]
-address = "/run/c/containerd.sock"
-T
-containerd -c /run/c/config.toml > /run/c/log 2>&1 & cpid=$!
-for _ in $(seq 100); do ctr -a /run/c/containerd.sock version >/dev/null 2>&1 && break; sleep .1; done
+. "$self/scripts/byhand.sh"
+private_containerd
 parent=/foundry-docker-$$
 start_dockerd() {
   dockerd --containerd /run/c/containerd.sock --data-root /var/lib/docker --exec-root /run/docker -H $DOCKER_HOST -p /run/docker.pid \
@@ -45,13 +36,6 @@ start_dockerd
 n() { timeout 60 docker "$@"; }
 run() { n run "$@"; }
 n load -q -i /tmp/bb.tar || exit 1
-pass=0; fail=0
-check() { # what, expected regexp, command...
-  what=$1 want=$2; shift 2; out=$("$@" 2>&1); rc=$?
-  if printf '%s rc=%s' "$out" $rc | tr '\n' ' ' | grep -Eq -- "$want"; then pass=$((pass+1)); echo "ok   $what"
-  else fail=$((fail+1)); echo "FAIL $what: want /$want/, got rc=$rc"; printf '%s\n' "$out" | tail -5 | sed 's/^/     /'; fi; }
-tty() { script -qec "$(printf '%q ' "$@")" /dev/null; }
-I=busybox:latest
 
 check "the daemon names the runtime" "$runtime.*rc=0\$" n info -f '{{.DefaultRuntime}}'
 check "run --rm true" 'rc=0$' run --rm $I true
@@ -87,7 +71,6 @@ check "the daemon restarted: published port" 'it works.*rc=0$' busybox wget -qO-
 check "restart" 'rc=0$' n restart -t 1 web
 check "runs again" 'rc=0$' n exec web true
 check "commit" 'rc=0$' n commit web web-image
-begin=$SECONDS
 check "stop -t 2" 'rc=0$' n stop -t 2 web
 check "stop waited its time and killed" '^137 rc=0$' n inspect -f '{{.State.ExitCode}}' web
 check "rm" 'rc=0$' n rm web
@@ -107,16 +90,11 @@ check "pid host, ipc host" 'rc=0$' run --rm --pid host --ipc host $I sh -c "test
 check "privileged" 'rc=0$' run --rm --privileged $I sh -c 'mount -t tmpfs t /tmp'
 check "healthcheck" 'healthy rc=0$' bash -c "docker run -d --name health --health-cmd true --health-interval 1s $I sleep 60 >/dev/null; for i in \$(seq 20); do s=\$(docker inspect -f '{{.State.Health.Status}}' health); [ \$s = healthy ] && break; sleep .5; done; docker rm -f health >/dev/null; echo \$s"
 check "restart policy" 'rc=0$' bash -c "docker run -d --name again --restart on-failure:2 $I sh -c 'exit 1' >/dev/null; for i in \$(seq 40); do c=\$(docker inspect -f '{{.RestartCount}}' again); [ \$c = 2 ] && break; sleep .5; done; docker rm -f again >/dev/null; [ \$c = 2 ]"
-pids=(); for i in $(seq 20); do run --rm --name "p$i" $I sh -c "exit $i" >/dev/null 2>&1 & pids+=($!); done
-good=0; for i in $(seq 20); do wait "${pids[$((i-1))]}"; [ $? = "$i" ] && good=$((good+1)); done
-check "20 at once" '^20 rc=0$' echo $good
+twenty
 check "missing program" 'not found|no such file.*rc=127' run --rm $I nosuchprogram
 check "nothing left" '^ ?rc=0$' n ps -aq
-echo "$pass passed, $fail failed, $((SECONDS - begin)) s"
 kill "$dpid"; wait "$dpid" 2>/dev/null
-# what the shims left behind in this namespace's own instance is ended by pid
-for s in /run/foundry/*/server; do [ -f "$s" ] && kill $(awk -F= '$1=="pid"||$1=="spawner"{print $2}' "$s") 2>/dev/null; done
-kill $cpid; wait $cpid 2>/dev/null
-for d in /sys/fs/cgroup/*/$parent /sys/fs/cgroup/$parent; do [ -d "$d" ] && rmdir "$d"; done
 [ -z "${KEEP_LOG:-}" ] || cp /run/dockerd.log "$KEEP_LOG"
-[ $fail = 0 ]
+finish; good=$?
+for d in /sys/fs/cgroup/*/$parent /sys/fs/cgroup/$parent; do [ -d "$d" ] && rmdir "$d"; done
+exit $good
