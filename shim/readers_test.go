@@ -43,7 +43,10 @@ func TestReadersThatDoNotRead(t *testing.T) {
 		t.Errorf("one too many: got %d bytes", n)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		if n, _ := ask().Read(make([]byte, 1)); n == 1 { // though nobody has read or closed
+		conn := ask()
+		n, _ := conn.Read(make([]byte, 1))
+		conn.Close()
+		if n == 1 { // though nobody has read or closed
 			return
 		}
 		if time.Now().After(deadline) {
