@@ -31,7 +31,7 @@ var laws = map[string][]string{
 	"cmd/foundryd":    {"shim/...", "runtime/...", "datapath/..."},
 	"cmd/foundry":     {"shim/view", "datapath"},
 	"cmd/foundry-cni": {"datapath"},
-	"shim":            {"shim/stdio", "shim/view", "shim/flight", "shim/trace", "runtime", "datapath"},
+	"shim":            {"shim/stdio", "shim/view", "shim/flight", "shim/metric", "shim/trace", "runtime", "datapath"},
 	"shim/flight":     {"shim/view"},
 	"runtime": {"runtime/oci", "runtime/plan", "runtime/spawn", "runtime/cgroup", "runtime/rootfs", "runtime/seccomp",
 		"runtime/journal"},

@@ -6,15 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
+
+	"foundry/shim/metric"
 )
 
 // counts is what a service counts; what others count is read from them when
 // somebody asks. See metrics.go for how it is shown.
 type counts struct {
-	rpcs  *prometheus.HistogramVec
-	calls map[string]*[codeCount]atomic.Pointer[prometheus.Observer] // those of rpcs, by method; the map never changes
+	calls map[string]*[codeCount]atomic.Pointer[metric.Histogram] // by method; the map never changes
 
 	requests                                           atomic.Uint64
 	created, failed, undeleted, exits, execExits, ooms atomic.Uint64
@@ -24,33 +24,23 @@ type counts struct {
 const codeCount = int(codes.Unauthenticated) + 1
 
 func newCounts() *counts {
-	c := &counts{
-		calls: make(map[string]*[codeCount]atomic.Pointer[prometheus.Observer], len(bounds)),
-		rpcs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "foundry_rpc_duration_seconds",
-			Help: "What calls of the task API took, by method and code. Wait takes as long as its process lives.",
-			// From a call that reads memory to one that runs hooks.
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
-		}, []string{"method", "code"}),
-	}
+	c := &counts{calls: make(map[string]*[codeCount]atomic.Pointer[metric.Histogram], len(bounds))}
 	for name := range bounds {
-		c.calls[name] = &[codeCount]atomic.Pointer[prometheus.Observer]{}
+		c.calls[name] = &[codeCount]atomic.Pointer[metric.Histogram]{}
 	}
 	return c
 }
 
 // observe counts a call. Most codes never come: a histogram is made for those
-// that do, and looked up by its labels once.
+// that do.
 func (c *counts) observe(method string, code codes.Code, took time.Duration) {
-	code = min(code, codes.Code(codeCount-1))
-	at := &c.calls[method][code]
+	at := &c.calls[method][min(int(code), codeCount-1)]
 	h := at.Load()
-	if h == nil {
-		made := c.rpcs.WithLabelValues(method, code.String()) // the same for all who come here at once
-		h = &made
-		at.Store(h)
+	for h == nil {
+		at.CompareAndSwap(nil, &metric.Histogram{})
+		h = at.Load()
 	}
-	(*h).Observe(took.Seconds())
+	h.Observe(took)
 }
 
 // note counts what is published.

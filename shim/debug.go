@@ -117,7 +117,7 @@ func (d *Debug) routes() http.Handler {
 	mux.HandleFunc("GET "+view.Containers+"/{namespace}/{id}", d.answer(d.container))
 	mux.HandleFunc("GET "+view.Flights, d.answer(d.flights))
 	mux.HandleFunc("GET "+view.Flights+"/{namespace}/{id}", d.answer(d.flight))
-	mux.Handle("GET "+view.Metrics, d.metrics())
+	mux.HandleFunc("GET "+view.Metrics, d.metrics)
 	mux.HandleFunc("GET "+view.Log, d.log)
 	mux.HandleFunc("GET "+view.LogLevel, d.level)
 	mux.HandleFunc("PUT "+view.LogLevel, d.setLevel)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	task "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/ttrpc"
@@ -119,9 +120,7 @@ func TestCallsAreSeen(t *testing.T) {
 		_ = proto.UnmarshalOptions{Merge: true}.Unmarshal(body, &got)
 	}))
 	defer sink.Close()
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.URL)
-	tracer, err := trace.FromEnv(t.Context(), slog.New(slog.DiscardHandler))
-	must(t, err)
+	tracer := trace.New(trace.Config{Endpoint: sink.URL, Parents: true, Batch: time.Millisecond})
 	d, s := debugged(t)
 	var log bytes.Buffer
 	s = New(Config{Publisher: s.pub, Pump: s.pump, Tracer: tracer,
@@ -144,7 +143,7 @@ func TestCallsAreSeen(t *testing.T) {
 	if line := log.String(); !strings.Contains(line, `msg=call method=State namespace=ns id=c exec=e`) || !strings.Contains(line, "code=NotFound") || !strings.Contains(line, "request=1") {
 		t.Errorf("log: %s", line)
 	}
-	if _, text := looker(t, d)("GET", "/metrics", ""); !strings.Contains(text, `foundry_rpc_duration_seconds_count{code="NotFound",method="State"} 1`) {
+	if _, text := looker(t, d)("GET", "/metrics", ""); !strings.Contains(text, `foundry_rpc_duration_seconds_count{method="State",code="NotFound"} 1`) {
 		t.Errorf("metrics: %s", text)
 	}
 }

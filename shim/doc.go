@@ -25,9 +25,9 @@
 //	err = server.Serve(ctx, listener)
 //
 // What happens is also noted for operators: in the container's flight record
-// (shim/flight), in counters, and in spans when there is a collector
-// (shim/trace). [Debug] shows it, on a socket of its own; nothing of it decides
-// anything.
+// (shim/flight), in counters (shim/metric), and in spans when there is a
+// collector (shim/trace). [Debug] shows it, on a socket of its own; nothing of
+// it decides anything.
 //
 // Errors get their codes in errors.go and nowhere else.
 package shim

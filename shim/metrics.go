@@ -3,96 +3,103 @@
 package shim
 
 import (
-	"context"
-	"log/slog"
 	"net/http"
 	"os"
 	goruntime "runtime"
 	"runtime/metrics"
+	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc/codes"
 
-	"foundry/shim/stdio"
+	"foundry/shim/metric"
 	"foundry/shim/view"
 )
 
-// metrics makes what answers scrapes. What one costs is in the number of
-// containers; what it takes is bounded by the measuring of them. The registry
-// is our own: what libraries put into the common one is not shown.
-func (d *Debug) metrics() http.Handler {
-	r := prometheus.NewRegistry()
-	r.MustRegister(scraped{d}, d.Service.counts.rpcs)
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
-		ErrorLog:      slog.NewLogLogger(d.Service.log.Handler(), slog.LevelWarn),
-		ErrorHandling: promhttp.ContinueOnError, // a figure that cannot be shown is no reason to hide the others
-	})
+// metrics answers a scrape. What it costs is in the number of containers; what
+// it takes is bounded by the measuring of them.
+func (d *Debug) metrics(w http.ResponseWriter, r *http.Request) {
+	var m metric.Writer
+	m.Family("foundry_build_info", metric.TypeGauge, "The version of the server; always 1.")
+	m.Sample(1, "version", d.About.Version)
+	m.One("foundry_start_time_seconds", metric.TypeGauge, "When the server was started, in seconds since 1970.", float64(d.About.Started.UnixNano())/1e9)
+	d.Service.counts.write(&m)
+	d.Service.write(&m)
+	writeProcess(&m)
+	writeUsage(&m, d.Service.measured(r.Context(), d.Service.list()))
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = w.Write(m.Bytes()) // an error is the reader's connection
 }
 
-// scraped reads counters and states, which exist anyway, when it is asked.
-type scraped struct{ *Debug }
-
-// Describe is that of a prometheus.Collector.
-func (c scraped) Describe(out chan<- *prometheus.Desc) {
-	for _, f := range families {
-		out <- f.desc()
+// write writes what the service counted itself.
+func (c *counts) write(m *metric.Writer) {
+	m.Family("foundry_rpc_duration_seconds", metric.TypeHistogram, "What calls of the task API took, by method and code. Wait takes as long as its process lives.")
+	methods := make([]string, 0, len(c.calls))
+	for name := range c.calls {
+		methods = append(methods, name)
 	}
-}
-
-// Collect is that of a prometheus.Collector.
-func (c scraped) Collect(out chan<- prometheus.Metric) {
-	now := c.reading()
-	for _, f := range families {
-		desc := f.desc()
-		f.of(now, func(v float64, labels ...string) {
-			m, err := prometheus.NewConstMetric(desc, f.kind, v, labels...)
-			if err != nil {
-				m = prometheus.NewInvalidMetric(desc, err)
+	slices.Sort(methods)
+	for _, name := range methods {
+		for code := range c.calls[name] {
+			if h := c.calls[name][code].Load(); h != nil {
+				m.Histogram(h, "method", name, "code", codes.Code(code).String())
 			}
-			out <- m
-		})
-	}
-}
-
-// reading is what there was to read at a time.
-type reading struct {
-	about view.Server
-	*counts
-	*Service
-	states      [phaseCount]int
-	execs       int
-	pump        stdio.Stats
-	queued      int    // events
-	delivered   uint64 // the same, as what follows
-	retries     uint64
-	given       uint64
-	spans       uint64
-	lostSpans   uint64
-	heap, total uint64
-	containers  []view.Container
-	unmeasured  int
-}
-
-func (c scraped) reading() *reading {
-	s := c.Service
-	r := &reading{about: c.About, counts: s.counts, Service: s, pump: s.pump.Stats()}
-	r.states, r.execs = s.census()
-	r.queued, r.given = s.pub.Backlog()
-	r.delivered, r.retries = s.pub.Deliveries()
-	r.spans, r.lostSpans = s.tracer.Counts()
-	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"}}
-	metrics.Read(samples)
-	r.heap, r.total = samples[0].Value.Uint64(), samples[1].Value.Uint64()
-	for _, c := range s.measured(context.Background(), s.list()) {
-		if c.Usage == nil {
-			r.unmeasured++
-			continue
 		}
-		r.containers = append(r.containers, c)
 	}
-	return r
+	counter := func(name, help string, n *atomic.Uint64) { m.One(name, metric.TypeCounter, help, float64(n.Load())) }
+	counter("foundry_creates_total", "Containers that were created.", &c.created)
+	counter("foundry_creates_failed_total", "Creates that failed, and were undone.", &c.failed)
+	counter("foundry_deletes_failed_total", "Deletes of containers and execs that left something behind; they can be tried again.", &c.undeleted)
+	counter("foundry_oom_events_total", "Times that containerd was told of OOM kills.", &c.ooms)
+	m.Family("foundry_exits_total", metric.TypeCounter, "Processes that ended: inits and execs.")
+	m.Sample(float64(c.exits.Load()), "process", "init")
+	m.Sample(float64(c.execExits.Load()), "process", "exec")
+}
+
+// write writes what stands behind the service.
+func (s *Service) write(m *metric.Writer) {
+	gauge := func(name, help string, v float64) { m.One(name, metric.TypeGauge, help, v) }
+	counter := func(name, help string, v uint64) { m.One(name, metric.TypeCounter, help, float64(v)) }
+	states, execs := s.census()
+	m.Family("foundry_containers", metric.TypeGauge, "Containers by state.")
+	for p := Creating; p < Deleted; p++ {
+		m.Sample(float64(states[p]), "state", p.String())
+	}
+	gauge("foundry_execs", "Execs that run.", float64(execs))
+	queued, lost := s.pub.Backlog()
+	sent, retries := s.pub.Deliveries()
+	gauge("foundry_events_queued", "Events that containerd has not taken yet.", float64(queued))
+	counter("foundry_events_delivered_total", "Events that containerd has taken.", sent)
+	counter("foundry_events_retries_total", "Attempts to deliver an event after its first.", retries)
+	counter("foundry_events_lost_total", "Events that were given up.", lost)
+	st := s.pump.Stats()
+	gauge("foundry_streams", "Open streams of containers.", float64(st.Streams))
+	counter("foundry_stream_bytes_total", "Bytes carried between containers and clients.", st.Moved)
+	counter("foundry_output_lost_bytes_total", "Bytes of output that nobody got.", st.Lost)
+	counter("foundry_stream_stalls_total", "Calls on a stream that did not come back in time.", st.Stuck)
+	gauge("foundry_output_rings", "Streams whose output is kept because nobody takes it.", float64(st.Rings))
+	gauge("foundry_output_kept_bytes", "Memory of kept output.", float64(st.Kept))
+	spans, dropped := s.tracer.Counts()
+	counter("foundry_spans_sent_total", "Spans that the collector has taken.", spans)
+	counter("foundry_spans_lost_total", "Spans that were dropped.", dropped)
+	if s.runtime != nil {
+		counter("foundry_spawner_orphans_total", "Processes that were left to the spawner and reaped by it.", s.runtime.Orphans())
+	}
+	s.writeLosses(m)
+}
+
+// writeLosses names the containers whose output was lost.
+func (s *Service) writeLosses(m *metric.Writer) {
+	m.Family("foundry_container_output_lost_bytes_total", metric.TypeCounter, "Bytes of output that nobody got, of containers that lost some.")
+	for _, l := range s.Losses() {
+		for stream, n := range map[string]uint64{"stdout": l.Stdout, "stderr": l.Stderr} {
+			if n > 0 {
+				m.Sample(float64(n), "namespace", l.Namespace, "id", l.ID, "stream", stream)
+			}
+		}
+	}
 }
 
 // census counts containers by phase, and execs that run.
@@ -110,167 +117,84 @@ func (s *Service) census() (states [phaseCount]int, execs int) {
 	return states, execs
 }
 
-// put takes a sample: its value, and the values of the family's labels.
-type put func(v float64, labels ...string)
-
-// family is a metric.
-type family struct {
-	name   string
-	kind   prometheus.ValueType
-	help   string
-	labels []string
-	of     func(*reading, put)
-}
-
-func (f *family) desc() *prometheus.Desc { return prometheus.NewDesc(f.name, f.help, f.labels, nil) }
-
-const (
-	gauge   = prometheus.GaugeValue
-	counter = prometheus.CounterValue
-)
-
-// perContainer are the labels of what is told of each container.
-var perContainer = []string{"namespace", "id"}
-
-// families are all metrics but the histogram of calls.
-var families = []family{
-	{"foundry_build_info", gauge, "The version of the server; always 1.", []string{"version"},
-		func(r *reading, put put) { put(1, r.about.Version) }},
-	{"foundry_start_time_seconds", gauge, "When the server was started, in seconds since 1970.", nil,
-		func(r *reading, put put) { put(float64(r.about.Started.UnixNano()) / 1e9) }},
-	{"foundry_creates_total", counter, "Containers that were created.", nil,
-		func(r *reading, put put) { put(float64(r.created.Load())) }},
-	{"foundry_creates_failed_total", counter, "Creates that failed, and were undone.", nil,
-		func(r *reading, put put) { put(float64(r.failed.Load())) }},
-	{"foundry_deletes_failed_total", counter, "Deletes of containers and execs that left something behind; they can be tried again.", nil,
-		func(r *reading, put put) { put(float64(r.undeleted.Load())) }},
-	{"foundry_oom_events_total", counter, "Times that containerd was told of OOM kills.", nil,
-		func(r *reading, put put) { put(float64(r.ooms.Load())) }},
-	{"foundry_exits_total", counter, "Processes that ended: inits and execs.", []string{"process"},
-		func(r *reading, put put) {
-			put(float64(r.exits.Load()), "init")
-			put(float64(r.execExits.Load()), "exec")
-		}},
-	{"foundry_containers", gauge, "Containers by state.", []string{"state"},
-		func(r *reading, put put) {
-			for p := Creating; p < Deleted; p++ {
-				put(float64(r.states[p]), p.String())
-			}
-		}},
-	{"foundry_execs", gauge, "Execs that run.", nil,
-		func(r *reading, put put) { put(float64(r.execs)) }},
-	{"foundry_events_queued", gauge, "Events that containerd has not taken yet.", nil,
-		func(r *reading, put put) { put(float64(r.queued)) }},
-	{"foundry_events_delivered_total", counter, "Events that containerd has taken.", nil,
-		func(r *reading, put put) { put(float64(r.delivered)) }},
-	{"foundry_events_retries_total", counter, "Attempts to deliver an event after its first.", nil,
-		func(r *reading, put put) { put(float64(r.retries)) }},
-	{"foundry_events_lost_total", counter, "Events that were given up.", nil,
-		func(r *reading, put put) { put(float64(r.given)) }},
-	{"foundry_streams", gauge, "Open streams of containers.", nil,
-		func(r *reading, put put) { put(float64(r.pump.Streams)) }},
-	{"foundry_stream_bytes_total", counter, "Bytes carried between containers and clients.", nil,
-		func(r *reading, put put) { put(float64(r.pump.Moved)) }},
-	{"foundry_output_lost_bytes_total", counter, "Bytes of output that nobody got.", nil,
-		func(r *reading, put put) { put(float64(r.pump.Lost)) }},
-	{"foundry_stream_stalls_total", counter, "Calls on a stream that did not come back in time.", nil,
-		func(r *reading, put put) { put(float64(r.pump.Stuck)) }},
-	{"foundry_output_rings", gauge, "Streams whose output is kept because nobody takes it.", nil,
-		func(r *reading, put put) { put(float64(r.pump.Rings)) }},
-	{"foundry_output_kept_bytes", gauge, "Memory of kept output.", nil,
-		func(r *reading, put put) { put(float64(r.pump.Kept)) }},
-	{"foundry_spans_sent_total", counter, "Spans that the collector has taken.", nil,
-		func(r *reading, put put) { put(float64(r.spans)) }},
-	{"foundry_spans_lost_total", counter, "Spans that were dropped.", nil,
-		func(r *reading, put put) { put(float64(r.lostSpans)) }},
-	{"foundry_spawner_orphans_total", counter, "Processes that were left to the spawner and reaped by it.", nil,
-		func(r *reading, put put) {
-			if r.runtime != nil {
-				put(float64(r.runtime.Orphans()))
-			}
-		}},
-	{"foundry_container_output_lost_bytes_total", counter, "Bytes of output that nobody got, of containers that lost some.",
-		[]string{"namespace", "id", "stream"}, putLosses},
-	{"foundry_goroutines", gauge, "Goroutines of the server.", nil,
-		func(_ *reading, put put) { put(float64(goruntime.NumGoroutine())) }},
-	{"foundry_open_fds", gauge, "Descriptors of the server.", nil,
-		func(_ *reading, put put) {
-			if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
-				put(float64(len(fds) - 1)) // one read the directory
-			}
-		}},
-	{"foundry_max_fds", gauge, "How many descriptors the server may have.", nil,
-		func(_ *reading, put put) {
-			var limit syscall.Rlimit
-			if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
-				put(float64(limit.Cur))
-			}
-		}},
-	{"foundry_heap_bytes", gauge, "Memory of the server's live and not yet collected objects.", nil,
-		func(r *reading, put put) { put(float64(r.heap)) }},
-	{"foundry_go_memory_bytes", gauge, "Memory that the Go runtime of the server has mapped.", nil,
-		func(r *reading, put put) { put(float64(r.total)) }},
-	{"foundry_cpu_seconds_total", counter, "Processor time of the server.", nil,
-		func(_ *reading, put put) {
-			var use syscall.Rusage
-			if syscall.Getrusage(syscall.RUSAGE_SELF, &use) == nil {
-				put(time.Duration(use.Utime.Nano() + use.Stime.Nano()).Seconds())
-			}
-		}},
-	{"foundry_container_cpu_seconds_total", counter, "Processor time of a container.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return u.CPU.Seconds(), true })},
-	{"foundry_container_throttled_seconds_total", counter, "Time that a container was held back by its limit of processor time.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return u.Throttled.Seconds(), true })},
-	{"foundry_container_memory_bytes", gauge, "Memory of a container, caches included.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.Memory), true })},
-	{"foundry_container_memory_limit_bytes", gauge, "Limit of memory, of containers that have one.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.MemoryLimit), u.MemoryLimit > 0 })},
-	{"foundry_container_swap_bytes", gauge, "Swap of a container.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.Swap), true })},
-	{"foundry_container_oom_kills_total", counter, "Processes of a container that were killed for memory.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.OOMKills), true })},
-	{"foundry_container_pids", gauge, "Tasks (processes and threads) in a container.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.Pids), true })},
-	{"foundry_container_read_bytes_total", counter, "Bytes that a container has read from block devices.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.ReadBytes), true })},
-	{"foundry_container_written_bytes_total", counter, "Bytes that a container has written to block devices.", perContainer,
-		each(func(u *view.Usage) (float64, bool) { return float64(u.WriteBytes), true })},
-	{"foundry_container_pressure_seconds_total", counter,
-		"Time that some, or all, processes of a container stood still for want of a resource.",
-		[]string{"namespace", "id", "resource", "kind"}, putPressure},
-	{"foundry_containers_unmeasured", gauge, "Containers without figures in this scrape: just made, or not read in time.", nil,
-		func(r *reading, put put) { put(float64(r.unmeasured)) }},
-}
-
-// putLosses names the containers whose output was lost.
-func putLosses(r *reading, put put) {
-	for _, l := range r.Losses() {
-		for stream, n := range map[string]uint64{"stdout": l.Stdout, "stderr": l.Stderr} {
-			if n > 0 {
-				put(float64(n), l.Namespace, l.ID, stream)
-			}
-		}
+// writeProcess writes what the server itself is made of.
+func writeProcess(m *metric.Writer) {
+	gauge := func(name, help string, v float64) { m.One(name, metric.TypeGauge, help, v) }
+	gauge("foundry_goroutines", "Goroutines of the server.", float64(goruntime.NumGoroutine()))
+	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
+		gauge("foundry_open_fds", "Descriptors of the server.", float64(len(fds)-1)) // one read the directory
+	}
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
+		gauge("foundry_max_fds", "How many descriptors the server may have.", float64(limit.Cur))
+	}
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"}}
+	metrics.Read(samples)
+	gauge("foundry_heap_bytes", "Memory of the server's live and not yet collected objects.", float64(samples[0].Value.Uint64()))
+	gauge("foundry_go_memory_bytes", "Memory that the Go runtime of the server has mapped.", float64(samples[1].Value.Uint64()))
+	var use syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) == nil {
+		cpu := time.Duration(use.Utime.Nano() + use.Stime.Nano())
+		m.One("foundry_cpu_seconds_total", metric.TypeCounter, "Processor time of the server.", cpu.Seconds())
 	}
 }
 
-// each asks for a figure of each container.
-func each(of func(*view.Usage) (float64, bool)) func(*reading, put) {
-	return func(r *reading, put put) {
-		for _, c := range r.containers {
-			if v, ok := of(c.Usage); ok {
-				put(v, c.Namespace, c.ID)
+// figure is a metric of a container.
+type figure struct {
+	name string
+	kind metric.Type
+	help string
+	of   func(*view.Usage) (float64, bool)
+}
+
+var figures = []figure{
+	{"foundry_container_cpu_seconds_total", metric.TypeCounter, "Processor time of a container.",
+		func(u *view.Usage) (float64, bool) { return u.CPU.Seconds(), true }},
+	{"foundry_container_throttled_seconds_total", metric.TypeCounter, "Time that a container was held back by its limit of processor time.",
+		func(u *view.Usage) (float64, bool) { return u.Throttled.Seconds(), true }},
+	{"foundry_container_memory_bytes", metric.TypeGauge, "Memory of a container, caches included.",
+		func(u *view.Usage) (float64, bool) { return float64(u.Memory), true }},
+	{"foundry_container_memory_limit_bytes", metric.TypeGauge, "Limit of memory, of containers that have one.",
+		func(u *view.Usage) (float64, bool) { return float64(u.MemoryLimit), u.MemoryLimit > 0 }},
+	{"foundry_container_swap_bytes", metric.TypeGauge, "Swap of a container.",
+		func(u *view.Usage) (float64, bool) { return float64(u.Swap), true }},
+	{"foundry_container_oom_kills_total", metric.TypeCounter, "Processes of a container that were killed for memory.",
+		func(u *view.Usage) (float64, bool) { return float64(u.OOMKills), true }},
+	{"foundry_container_pids", metric.TypeGauge, "Tasks (processes and threads) in a container.",
+		func(u *view.Usage) (float64, bool) { return float64(u.Pids), true }},
+	{"foundry_container_read_bytes_total", metric.TypeCounter, "Bytes that a container has read from block devices.",
+		func(u *view.Usage) (float64, bool) { return float64(u.ReadBytes), true }},
+	{"foundry_container_written_bytes_total", metric.TypeCounter, "Bytes that a container has written to block devices.",
+		func(u *view.Usage) (float64, bool) { return float64(u.WriteBytes), true }},
+}
+
+// writeUsage writes what containers use.
+func writeUsage(m *metric.Writer, list []view.Container) {
+	for _, f := range figures {
+		m.Family(f.name, f.kind, f.help)
+		for _, c := range list {
+			if c.Usage == nil {
+				continue
+			}
+			if v, ok := f.of(c.Usage); ok {
+				m.Sample(v, "namespace", c.Namespace, "id", c.ID)
 			}
 		}
 	}
-}
-
-func putPressure(r *reading, put put) {
-	for _, c := range r.containers {
+	m.Family("foundry_container_pressure_seconds_total", metric.TypeCounter,
+		"Time that some, or all, processes of a container stood still for want of a resource.")
+	unmeasured := 0
+	for _, c := range list {
+		if c.Usage == nil {
+			unmeasured++
+			continue
+		}
 		for _, what := range []string{"cpu", "io", "memory"} {
 			if p := c.Usage.Pressure[what]; p != nil {
-				put(p.Some.Seconds(), c.Namespace, c.ID, what, "some")
-				put(p.Full.Seconds(), c.Namespace, c.ID, what, "full")
+				m.Sample(p.Some.Seconds(), "namespace", c.Namespace, "id", c.ID, "resource", what, "kind", "some")
+				m.Sample(p.Full.Seconds(), "namespace", c.Namespace, "id", c.ID, "resource", what, "kind", "full")
 			}
 		}
 	}
+	m.One("foundry_containers_unmeasured", metric.TypeGauge, "Containers without figures in this scrape: just made, or not read in time.", float64(unmeasured))
 }

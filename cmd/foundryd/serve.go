@@ -112,12 +112,15 @@ func (s *server) open(conn, slotsFile *os.File) (err error) {
 // startTracing begins to trace when the environment asks for it. A mistake
 // there is no reason not to serve.
 func (s *server) startTracing() {
-	var err error
-	if s.tracer, err = trace.FromEnv(context.Background(), s.log); err != nil {
+	cfg, ok, err := trace.FromEnv(os.Getenv)
+	if err != nil {
 		s.log.Error("nothing is traced", "err", err)
-	} else if s.tracer != nil {
-		s.log.Info("tracing", "endpoint", s.tracer.Endpoint())
 	}
+	if err != nil || !ok {
+		return
+	}
+	s.tracer = trace.New(cfg)
+	s.log.Info("tracing", "endpoint", cfg.Endpoint)
 }
 
 func (s *server) listen() error {

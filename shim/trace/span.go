@@ -4,22 +4,38 @@ package trace
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
 	"strings"
+	"sync"
 	"time"
-
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/baggage"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // Span is a piece of work. A nil one is not recorded.
 type Span struct {
-	span    trace.Span
-	tracer  trace.Tracer
-	baggage baggage.Baggage // of the request, for those who come after
+	tracer  *Tracer
+	name    string
+	kind    int
+	trace   [16]byte
+	id      [8]byte
+	parent  [8]byte
+	state   string // tracestate, passed on as it came
+	baggage string // the same
+	begin   time.Time
+	end     time.Time
+	failure string
+	sampled bool
+
+	mu    sync.Mutex // guards attrs
+	attrs []string   // pairs
 }
+
+// The kinds of OTLP.
+const (
+	kindInternal = 1
+	kindServer   = 2
+)
 
 type spanKey struct{}
 
@@ -32,32 +48,50 @@ func From(ctx context.Context) *Span {
 // Parent is where a request comes from, as W3C's headers have it.
 type Parent struct{ Traceparent, Tracestate, Baggage string }
 
-// The names of the headers.
-const (
-	traceparent = "traceparent"
-	tracestate  = "tracestate"
-	baggageName = "baggage"
-)
-
-// headers reads and writes W3C's headers.
-func headers() propagation.TextMapPropagator {
-	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
-}
-
 // Request begins the span of a request. The span is in the context too.
 func (t *Tracer) Request(ctx context.Context, p Parent, name string) (context.Context, *Span) {
 	if t == nil {
 		return ctx, nil
 	}
-	from := propagation.MapCarrier{traceparent: p.Traceparent, tracestate: p.Tracestate, baggageName: p.Baggage}
-	ctx, span := t.tracer.Start(headers().Extract(ctx, from), name, trace.WithSpanKind(trace.SpanKindServer))
-	s := &Span{span: span, tracer: t.tracer, baggage: baggage.FromContext(ctx)}
+	s := &Span{tracer: t, name: name, kind: kindServer, begin: time.Now(), baggage: p.Baggage}
+	if trace, parent, sampled, ok := parse(p.Traceparent); ok {
+		s.trace, s.parent, s.state = trace, parent, p.Tracestate
+		s.sampled = sampled
+		if !t.cfg.Parents {
+			s.sampled = t.keeps(trace)
+		}
+	} else {
+		rand.Read(s.trace[:]) // never fails
+		s.sampled = t.keeps(s.trace)
+	}
+	rand.Read(s.id[:])
 	return context.WithValue(ctx, spanKey{}, s), s
 }
 
-// context carries s and nothing of its request, which it may outlive.
-func (s *Span) context() context.Context {
-	return baggage.ContextWithBaggage(trace.ContextWithSpan(context.Background(), s.span), s.baggage)
+// keeps says whether a trace is within the share of those to be kept.
+func (t *Tracer) keeps(trace [16]byte) bool {
+	switch r := t.cfg.Ratio; {
+	case r < 0:
+		return false
+	case r == 0 || r >= 1:
+		return true
+	default:
+		return binary.BigEndian.Uint64(trace[8:])>>1 < uint64(r*(1<<63))
+	}
+}
+
+// parse reads a traceparent: 00-TRACE-PARENT-FLAGS, all in hex.
+func parse(text string) (trace [16]byte, parent [8]byte, sampled, ok bool) {
+	f := strings.Split(text, "-")
+	if len(f) < 4 || len(f[0]) != 2 || f[0] == "ff" || len(f[1]) != 32 || len(f[2]) != 16 || len(f[3]) != 2 {
+		return trace, parent, false, false
+	}
+	var flags [1]byte
+	_, err1 := hex.Decode(trace[:], []byte(f[1]))
+	_, err2 := hex.Decode(parent[:], []byte(f[2]))
+	_, err3 := hex.Decode(flags[:], []byte(f[3]))
+	ok = err1 == nil && err2 == nil && err3 == nil && trace != [16]byte{} && parent != [8]byte{}
+	return trace, parent, flags[0]&1 == 1, ok
 }
 
 // Env is what a child process gets of the trace.
@@ -65,41 +99,49 @@ func (s *Span) Env() []string {
 	if s == nil {
 		return nil
 	}
-	to := propagation.MapCarrier{}
-	headers().Inject(s.context(), to)
-	var env []string
-	for _, name := range []string{traceparent, tracestate, baggageName} {
-		if v := to[name]; v != "" {
-			env = append(env, strings.ToUpper(name)+"="+v)
-		}
+	flags := "00"
+	if s.sampled {
+		flags = "01"
+	}
+	env := []string{"TRACEPARENT=00-" + hex.EncodeToString(s.trace[:]) + "-" + hex.EncodeToString(s.id[:]) + "-" + flags}
+	if s.state != "" {
+		env = append(env, "TRACESTATE="+s.state)
+	}
+	if s.baggage != "" {
+		env = append(env, "BAGGAGE="+s.baggage)
 	}
 	return env
 }
 
 // Set adds an attribute.
 func (s *Span) Set(name, value string) {
-	if s != nil && value != "" {
-		s.span.SetAttributes(attribute.String(name, value))
+	if s == nil || value == "" {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attrs = append(s.attrs, name, value)
 }
 
 // Part adds a child that has just ended.
 func (s *Span) Part(name string, took time.Duration) {
-	if s == nil {
+	if s == nil || !s.sampled {
 		return
 	}
 	now := time.Now()
-	_, part := s.tracer.Start(s.context(), name, trace.WithTimestamp(now.Add(-took)))
-	part.End(trace.WithTimestamp(now))
+	c := &Span{name: name, kind: kindInternal, trace: s.trace, parent: s.id, begin: now.Add(-took), end: now}
+	rand.Read(c.id[:])
+	s.tracer.take(c)
 }
 
 // End ends the span, and hands it over to be sent. It is called once.
 func (s *Span) End(err error) {
-	if s == nil {
+	if s == nil || !s.sampled {
 		return
 	}
+	s.end = time.Now()
 	if err != nil {
-		s.span.SetStatus(codes.Error, err.Error())
+		s.failure = err.Error()
 	}
-	s.span.End()
+	s.tracer.take(s)
 }
