@@ -70,6 +70,7 @@ func TestAdopt(t *testing.T) {
 	if _, err := w.client.Adopt(w.context(), 100, pid); !errors.Is(err, unix.ECHILD) {
 		t.Errorf("adopted twice: %v", err)
 	}
+	eventually(t, "its trap", func() bool { return catches(t, pid, syscall.SIGTERM) })
 	must(t, p.Signal(syscall.SIGTERM))
 	if e := w.exit(p); e.Status != 7 || e.Pid != pid {
 		t.Errorf("exit: got %+v, want status 7 of %d", e, pid)
@@ -94,4 +95,19 @@ func TestAdoptRefuses(t *testing.T) {
 	if _, err := w.client.Adopt(w.context(), 51, pid); !errors.Is(err, unix.ECHILD) {
 		t.Errorf("dead process: got %v, want ECHILD", err)
 	}
+}
+
+// catches says whether a process has a handler for sig.
+func catches(t *testing.T, pid int, sig syscall.Signal) bool {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	for line := range strings.Lines(string(status)) {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			must(t, err)
+			return bits>>(sig-1)&1 == 1
+		}
+	}
+	return false
 }

@@ -30,13 +30,14 @@ func image(t *testing.T) string {
 	return file
 }
 
-// loops are the loop devices that have file behind them.
+// loops are the loop devices that have file behind them. In a root that was
+// chrooted into, the kernel's name for it is longer than ours.
 func loops(t *testing.T, file string) (out []string) {
 	t.Helper()
 	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	must(t, err)
 	for _, name := range backing {
-		if b, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(b)) == file {
+		if b, err := os.ReadFile(name); err == nil && strings.HasSuffix(strings.TrimSpace(string(b)), file) {
 			out = append(out, name)
 		}
 	}
