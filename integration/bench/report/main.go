@@ -104,6 +104,7 @@ func (r *results) text() string {
 	for _, what := range []string{"task", "life", "parallel", "exec"} {
 		b.WriteString(r.row(what))
 	}
+	b.WriteString("\nAt the task API a life of Foundry's divides into " + r.shares() + ".\n")
 	b.WriteString("\nMemory (PSS of all processes, in units of Foundry with one container; number of processes in brackets):\n\n")
 	b.WriteString(r.memory())
 	return b.String()
@@ -122,6 +123,18 @@ func (r *results) row(what string) string {
 		}
 	}
 	return line + " |\n"
+}
+
+// shares says what part of a life its calls take.
+func (r *results) shares() string {
+	series := r.Series[foundry+" task"]
+	var parts []string
+	for _, phase := range []string{"create", "start", "exit", "delete"} {
+		if total := series["total"].P50; total > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.0f %%", phase, 100*series[phase].P50/total))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (r *results) memory() string {
