@@ -72,15 +72,20 @@ func compare[K, V comparable](c *comparison, name string, want map[K]V) {
 	m := c.maps[name]
 	have, err := contents[K, V](m)
 	c.err = errors.Join(c.err, err)
+	add(c, name, have, want, func(k K) error {
+		v := want[k]
+		return m.Put(&k, &v)
+	})
+}
+
+// add adds the steps from have to want.
+func add[K, V comparable](c *comparison, name string, have, want map[K]V, put func(K) error) {
 	puts, deletes := difference(have, want)
 	for _, k := range puts {
-		c.puts = append(c.puts, step{Change{"put", name, text(k)}, func() error {
-			v := want[k]
-			return m.Put(&k, &v)
-		}})
+		c.puts = append(c.puts, step{Change{"put", name, text(k)}, func() error { return put(k) }})
 	}
 	for _, k := range deletes {
-		c.deletes = append(c.deletes, step{Change{"delete", name, text(k)}, func() error { return remove(m, &k) }})
+		c.deletes = append(c.deletes, step{Change{"delete", name, text(k)}, func() error { return remove(c.maps[name], &k) }})
 	}
 }
 
@@ -102,15 +107,7 @@ func (c *comparison) devices(want map[uint32]struct{}) {
 	for k := range values {
 		have[k] = struct{}{}
 	}
-	puts, deletes := difference(have, want)
-	for _, k := range puts {
-		c.puts = append(c.puts, step{Change{"put", "devs", text(k)}, func() error {
-			return m.Put(k, &bpf.TCBpfDevmapVal{Ifindex: k})
-		}})
-	}
-	for _, k := range deletes {
-		c.deletes = append(c.deletes, step{Change{"delete", "devs", text(k)}, func() error { return remove(m, k) }})
-	}
+	add(c, "devs", have, want, func(k uint32) error { return m.Put(k, &bpf.TCBpfDevmapVal{Ifindex: k}) })
 }
 
 // lists: who gets broadcasts is a map of its own for each network, exchanged
@@ -128,13 +125,7 @@ func (c *comparison) lists(want map[uint32][]bpf.Receiver) {
 	for vni, list := range want {
 		wanted[vni] = fmt.Sprint(list)
 	}
-	puts, deletes := difference(have, wanted)
-	for _, vni := range puts {
-		c.puts = append(c.puts, step{Change{"put", "bum", text(vni)}, func() error { return putList(m, vni, want[vni]) }})
-	}
-	for _, vni := range deletes {
-		c.deletes = append(c.deletes, step{Change{"delete", "bum", text(vni)}, func() error { return remove(m, vni) }})
-	}
+	add(c, "bum", have, wanted, func(vni uint32) error { return putList(m, vni, want[vni]) })
 }
 
 func readList(id ebpf.MapID) ([]bpf.Receiver, error) {
