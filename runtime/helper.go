@@ -93,7 +93,7 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 func (cfg HelperConfig) helper(extra int) plan.Helper {
 	h := plan.Helper{Path: cfg.Path, Args: cfg.Args, Env: cfg.Env, Dir: cfg.Dir, ExtraFiles: extra}
 	if c := cfg.inside; c != nil {
-		h.Join, h.As, h.Facts = joinable(c.spec, c.facts), cfg.as, c.facts
+		h.Join, h.As, h.Facts = plan.Namespaces(c.spec)&^c.facts.HostNamespaces, cfg.as, c.facts
 	}
 	return h
 }

@@ -125,16 +125,3 @@ func sameFile(a, b string) bool {
 	other, err := os.Stat(b)
 	return err == nil && os.SameFile(one, other)
 }
-
-// joinable is the mask of the container's own namespaces.
-func joinable(spec *specs.Spec, f plan.Facts) uint64 {
-	var mask uint64
-	for _, ns := range spec.Linux.Namespaces {
-		for _, k := range namespaceKinds {
-			if ns.Type == k.kind {
-				mask |= k.flag
-			}
-		}
-	}
-	return mask &^ f.HostNamespaces
-}
