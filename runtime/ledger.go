@@ -23,15 +23,7 @@ func (c *Container) Ledger() Ledger {
 	if c.mu.TryLock() {
 		defer c.mu.Unlock()
 		for _, s := range slices.Backward(c.undo.steps) {
-			if s.last {
-				continue
-			}
 			l.Undo = append(l.Undo, s.name)
-		}
-		for _, s := range c.undo.steps {
-			if s.last {
-				l.Undo = append(l.Undo, s.name)
-			}
 		}
 	}
 	return l
