@@ -227,10 +227,7 @@ func (c *container) ooms() uint64 {
 func (c *container) look(exec string) (Proc, *process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, live := c.state.Init, c.procs[exec]
-	if exec != "" {
-		p = c.state.Execs[exec]
-	}
+	p, live := c.procLocked(exec), c.procs[exec]
 	if live == nil || p.Phase == Absent {
 		return p, nil, &TransitionError{Exec: exec}
 	}
