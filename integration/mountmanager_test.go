@@ -13,7 +13,6 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"foundry/integration/env"
 )
@@ -73,7 +72,7 @@ func runOn(t *testing.T, d *env.Daemon, mounts []mount.Mount) string {
 	ctx, id := d.Context(t), strings.ToLower(filepath.Base(t.Name()))
 	c, err := d.Client.NewContainer(ctx, id, client.WithRuntime(env.Runtime(), nil), client.WithNewSpec(oci.WithDefaultSpec(),
 		oci.WithProcessArgs("/bin/busybox", "sh", "-c", "cat /data; echo written > /new && cat /new; mknod /l c 10 237 && : < /l"),
-		change(func(s *specs.Spec) { s.Process.Rlimits, s.Process.OOMScoreAdj = nil, nil })))
+		env.WithinOurRights))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,6 @@
 package integration
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -13,7 +11,6 @@ import (
 
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 
@@ -50,10 +47,8 @@ func handlerOptions(t *testing.T, d *env.Daemon) {
 // withOptions runs a container of a handler with these options.
 func withOptions(t *testing.T, d *env.Daemon, text string) error {
 	t.Helper()
-	ctx, id := d.Context(t), fmt.Sprint("o", time.Now().UnixNano())
-	c, err := d.Client.NewContainer(ctx, id, client.WithNewSnapshot(id, d.Image),
-		client.WithNewSpec(oci.WithDefaultSpec(), oci.WithDefaultUnixDevices, oci.WithProcessArgs("/bin/true"), unlimited),
-		client.WithRuntime(env.Runtime(), &runtimeoptions.Options{ConfigBody: []byte(text)}))
+	ctx := d.Context(t)
+	c, err := d.NewContainer(ctx, env.ContainerConfig{Args: []string{"/bin/true"}, Options: &runtimeoptions.Options{ConfigBody: []byte(text)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,12 +58,6 @@ func withOptions(t *testing.T, d *env.Daemon, text string) error {
 		}
 	}()
 	return runsTo(ctx, c, 0)
-}
-
-// unlimited drops what a host without CAP_SYS_RESOURCE refuses.
-func unlimited(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
-	s.Process.Rlimits, s.Process.OOMScoreAdj = nil, nil
-	return nil
 }
 
 // containerOptions: a wrong value of an annotation fails the create, one that

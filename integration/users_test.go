@@ -120,26 +120,8 @@ func layers(t *testing.T, d *env.Daemon, id string) client.NewContainerOpts {
 func withUsers(t *testing.T, d *env.Daemon, text string, opts ...oci.SpecOpts) client.Container {
 	t.Helper()
 	id := "users" + strings.ToLower(rand.Text()[:12])
-	all := append([]oci.SpecOpts{oci.WithDefaultSpec(), oci.WithDefaultUnixDevices, oci.WithImageConfig(d.Image),
-		oci.WithProcessArgs("/bin/sh", "-c", text), oci.WithUserNamespace(idMaps(), idMaps()), change(func(s *specs.Spec) { s.Process.Rlimits = nil })}, opts...)
-	ctx := d.Context(t)
-	c, err := d.Client.NewContainer(ctx, id, layers(t, d, id),
-		client.WithNewSpec(all...), client.WithRuntime(env.Runtime(), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx := d.Context(t)
-		if task, err := c.Task(ctx, nil); err == nil {
-			if _, err := task.Delete(ctx, client.WithProcessKill); err != nil {
-				t.Errorf("delete task of %q: %v", id, err)
-			}
-		}
-		if err := c.Delete(ctx, client.WithSnapshotCleanup); err != nil {
-			t.Errorf("delete container %q: %v", id, err)
-		}
-	})
-	return c
+	return d.Container(t, env.ContainerConfig{ID: id, Args: []string{"/bin/sh", "-c", text}, Snapshot: layers(t, d, id),
+		Opts: append([]oci.SpecOpts{oci.WithUserNamespace(idMaps(), idMaps())}, opts...)})
 }
 
 // Init and exec are root inside and somebody else outside; another user can

@@ -26,6 +26,9 @@ type ContainerConfig struct {
 	Args    []string       // default: /bin/sh
 	Opts    []oci.SpecOpts // on top of ctr's default spec and the image's config
 	Runtime string         // default: the runtime under test
+	Options any            // of the runtime's handler
+	// Snapshot makes the one of ID, which then must be given. Default: a new one of the image.
+	Snapshot client.NewContainerOpts
 }
 
 // Container makes a container, without a task. It and its task are gone at the
@@ -50,9 +53,13 @@ func (d *Daemon) NewContainer(ctx context.Context, cfg ContainerConfig) (client.
 		args = []string{"/bin/sh"}
 	}
 	opts := append([]oci.SpecOpts{oci.WithDefaultSpec(), oci.WithDefaultUnixDevices, oci.WithImageConfig(d.Image),
-		oci.WithProcessArgs(args...), withinOurRights}, cfg.Opts...)
-	return d.Client.NewContainer(ctx, id, client.WithNewSnapshot(id, d.Image), client.WithNewSpec(opts...),
-		client.WithRuntime(cmp.Or(cfg.Runtime, Runtime()), nil))
+		oci.WithProcessArgs(args...), WithinOurRights}, cfg.Opts...)
+	snapshot := cfg.Snapshot
+	if snapshot == nil {
+		snapshot = client.WithNewSnapshot(id, d.Image)
+	}
+	return d.Client.NewContainer(ctx, id, snapshot, client.WithNewSpec(opts...),
+		client.WithRuntime(cmp.Or(cfg.Runtime, Runtime()), cfg.Options))
 }
 
 // discard removes a container and its task by name, because a restarted
@@ -77,9 +84,9 @@ func (d *Daemon) discard(t testing.TB, id string) {
 	}
 }
 
-// withinOurRights drops what a host without CAP_SYS_RESOURCE refuses to any
+// WithinOurRights drops what a host without CAP_SYS_RESOURCE refuses to any
 // runtime: a lower oom score and higher limits.
-func withinOurRights(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+func WithinOurRights(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
 	s.Process.Rlimits = nil
 	s.Process.OOMScoreAdj = nil
 	return nil
