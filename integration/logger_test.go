@@ -12,8 +12,6 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/containerd/v2/pkg/oci"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"foundry/integration/env"
 )
@@ -77,9 +75,7 @@ func loggerV2(t *testing.T, d *env.Daemon) {
 func loggerKilled(t *testing.T, d *env.Daemon) {
 	dir, uri := logTo(t, "binary-v2")
 	k := &talking{fifos: &fifos{t: t}, dir: t.TempDir()}
-	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/awk", talker}, Opts: []oci.SpecOpts{
-		oci.WithMounts([]specs.Mount{{Type: "bind", Source: k.dir, Destination: "/talker", Options: []string{"rbind", "rw"}}}),
-	}})
+	c := withTalker(t, d, k.dir)
 	ctx := d.Context(t)
 	task, err := c.NewTask(ctx, cio.LogURI(uri))
 	if err == nil {

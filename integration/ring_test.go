@@ -4,7 +4,6 @@ package integration
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -54,13 +52,7 @@ type talking struct {
 func newTalking(t *testing.T, d *env.Daemon, annotations map[string]string) *talking {
 	t.Helper()
 	dir := t.TempDir()
-	c := d.Container(t, env.ContainerConfig{Args: []string{"/bin/awk", talker}, Opts: []oci.SpecOpts{
-		oci.WithMounts([]specs.Mount{{Type: "bind", Source: dir, Destination: "/talker", Options: []string{"rbind", "rw"}}}),
-		func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
-			s.Annotations = annotations
-			return nil
-		},
-	}})
+	c := withTalker(t, d, dir, annotated(annotations))
 	k := &talking{fifos: newFifos(t, d), dir: dir}
 	r := k.reader(k.conf.Stdout)
 	defer r.Close()
@@ -76,6 +68,13 @@ func newTalking(t *testing.T, d *env.Daemon, annotations map[string]string) *tal
 	}
 	k.read(r, 1<<20)
 	return k
+}
+
+// withTalker is a container of the talker, which tells of its progress in dir.
+func withTalker(t *testing.T, d *env.Daemon, dir string, opts ...oci.SpecOpts) client.Container {
+	t.Helper()
+	progress := oci.WithMounts([]specs.Mount{{Type: "bind", Source: dir, Destination: "/talker", Options: []string{"rbind", "rw"}}})
+	return d.Container(t, env.ContainerConfig{Args: []string{"/bin/awk", talker}, Opts: append([]oci.SpecOpts{progress}, opts...)})
 }
 
 // read takes n bytes from the output, for -1 all to its end.
