@@ -36,13 +36,9 @@ func restarted(t *testing.T, d *env.Daemon) {
 	c := sleeper(t, d)
 	pid := d.StartTask(t, c).Pid()
 	d.Restart(t)
-	again, err := d.Client.LoadContainer(d.Context(t), c.ID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	task, err := again.Task(d.Context(t), nil)
-	if err != nil {
-		t.Fatalf("find the task again: %v", err)
+	task := load(t, d, c.ID())
+	if task == nil {
+		t.FailNow()
 	}
 	if task.Pid() != pid {
 		t.Errorf("pid after the restart: got %d, want %d", task.Pid(), pid)

@@ -55,20 +55,11 @@ func ownAgent(t *testing.T, d *env.Daemon) {
 		if r := d.Exec(t, task, "/bin/mkdir", "/tmp/a"); want == "1\n" && r.Stderr != refusedDir || want == "0\n" && r.Code() != 0 {
 			t.Errorf("%s: exec: got %d, %q", annotation, r.Code(), r.Stderr)
 		}
-		log := string(readAll(t, filepath.Join(d.Servers()[0].Dir, "log")))
+		log := d.Servers()[0].Log()
 		if !strings.Contains(log, "namespace="+d.Namespace+" id="+task.ID()+" call=mkdir pid=") {
 			t.Errorf("%s: nothing in the log:\n%s", annotation, log)
 		}
 	}
-}
-
-func readAll(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // A profile's own agent gets the listener and the container's state.
