@@ -58,15 +58,7 @@ func portForward(t *testing.T, n *node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := websocket.NewConfig("ws"+strings.TrimPrefix(r.Url, "http")+"?port=8081", "http://localhost/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Protocol = []string{protocol}
-	ws, err := websocket.DialConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ws := dial(t, r.Url+"?port=8081")
 	defer ws.Close()
 	_ = ws.SetDeadline(time.Now().Add(20 * time.Second))
 	var text strings.Builder

@@ -49,18 +49,25 @@ func open(t *testing.T, url string, err error) *stream {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &stream{ws: dial(t, url), done: make(chan struct{})}
+	t.Cleanup(func() { s.ws.Close(); <-s.done })
+	go s.receive()
+	return s
+}
+
+// dial connects to a URL of the streaming server.
+func dial(t *testing.T, url string) *websocket.Conn {
+	t.Helper()
 	config, err := websocket.NewConfig("ws"+strings.TrimPrefix(url, "http"), "http://localhost/")
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.Protocol = []string{protocol}
-	s := &stream{done: make(chan struct{})}
-	if s.ws, err = websocket.DialConfig(config); err != nil {
+	ws, err := websocket.DialConfig(config)
+	if err != nil {
 		t.Fatalf("dial %s: %v", url, err)
 	}
-	t.Cleanup(func() { s.ws.Close(); <-s.done })
-	go s.receive()
-	return s
+	return ws
 }
 
 // receive runs until the connection ends.
