@@ -13,6 +13,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"foundry/runtime/oci"
 )
 
 // delegateList names the files of a v2 group that go with it to whom the group
@@ -30,18 +32,12 @@ func hostUID(spec *specs.Spec, uid uint32) (int, bool) {
 		if len(maps) == 0 {
 			maps = mapsOf(ns.Path)
 		}
-		return mapped(maps, uid)
+		if host, found := oci.HostID(maps, uid); found && len(maps) > 0 {
+			return int(host), true
+		}
+		return 0, false
 	}
 	return int(uid), true
-}
-
-func mapped(maps []specs.LinuxIDMapping, id uint32) (int, bool) {
-	for _, m := range maps {
-		if id >= m.ContainerID && id-m.ContainerID < m.Size {
-			return int(m.HostID) + int(id-m.ContainerID), true
-		}
-	}
-	return 0, false
 }
 
 // mapsOf reads the mappings of a user namespace that is named by a process in
