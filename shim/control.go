@@ -199,32 +199,19 @@ func (s *Service) Status() string {
 // for but not accepted yet is not seen, which is why `start` holds its lock.
 type Listener struct {
 	net.Listener
-	last atomic.Int64
+	last *atomic.Int64 // shared with those that Also made
 }
 
 // NewListener wraps l; it counts as just used.
 func NewListener(l net.Listener) *Listener {
-	w := &Listener{Listener: l}
+	w := &Listener{Listener: l, last: &atomic.Int64{}}
 	w.last.Store(time.Now().UnixNano())
 	return w
 }
 
 // Also wraps one more listener; Accepted tells of both.
-func (l *Listener) Also(more net.Listener) net.Listener {
-	return &also{Listener: more, first: l}
-}
-
-type also struct {
-	net.Listener
-	first *Listener
-}
-
-func (l *also) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.first.last.Store(time.Now().UnixNano())
-	}
-	return conn, err
+func (l *Listener) Also(more net.Listener) *Listener {
+	return &Listener{Listener: more, last: l.last}
 }
 
 // Accept is that of a net.Listener.
