@@ -108,11 +108,11 @@ func method[Req any, PReq message[Req], Resp proto.Message](
 			name: name, bound: b, log: s.log,
 			run: func(ctx context.Context) (Resp, error) { return handle(ctx, req) },
 		})
-		if err = toWire(err); err != nil {
-			w.end(err)
+		err = toWire(err)
+		w.end(ctx, err)
+		if err != nil {
 			return nil, err
 		}
-		w.end(nil)
 		return resp, nil
 	}
 }

@@ -53,12 +53,11 @@ func parentOf(ctx context.Context, t *trace.Tracer) (p trace.Parent) {
 	return p
 }
 
-// end tells how the call went; err has its code.
-func (r *request) end(err error) {
+// end tells how the call went; ctx is that of watch, and err has its code.
+func (r *request) end(ctx context.Context, err error) {
 	took, code := time.Since(r.begin), status.Code(err)
 	r.s.counts.observe(r.name, code, took)
 	r.span.End(err)
-	ctx := context.WithValue(context.Background(), requestKey{}, r)
 	if r.s.log.Enabled(ctx, slog.LevelDebug) {
 		r.s.log.DebugContext(ctx, "call", "method", r.name, "namespace", r.key.Namespace, "id", r.key.ID, "exec", r.exec,
 			"took", took, "code", code.String(), "err", err)
