@@ -54,10 +54,7 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 	for len(files) < 3 {
 		files = append(files, nil)
 	}
-	group, err := r.helpers.open(r)
-	if cfg.as != nil {
-		group, err = cfg.inside.group, nil // what the image brings is not let out of it
-	}
+	group, err := cfg.group(r)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +84,15 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 		return nil, errors.Join(err, r.discard(undo, proc))
 	}
 	return proc, nil
+}
+
+// group is where the helper is: what the image brings is not let out of its
+// container's.
+func (cfg HelperConfig) group(r *Runtime) (*cgroup.Group, error) {
+	if cfg.as != nil {
+		return cfg.inside.group, nil
+	}
+	return r.helpers.open(r)
 }
 
 // helper is what cfg is for the plan.
