@@ -72,10 +72,8 @@ func (c *Container) exec(ctx context.Context, cfg ExecConfig) (*Process, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.follow(ctx, spawn.PointExec, c.atExec(ctx, proc, cfg.Process.Terminal)); err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		return nil, errors.Join(err, c.rt.discard(undo, proc))
+	if err := c.rt.untilExec(ctx, proc, c.atExec(ctx, proc, cfg.Process.Terminal)); err != nil {
+		return nil, err
 	}
 	return proc, nil
 }

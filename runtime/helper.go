@@ -78,10 +78,8 @@ func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Pr
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.follow(ctx, spawn.PointExec, cfg.listener(ctx, proc)); err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		return nil, errors.Join(err, r.discard(undo, proc))
+	if err := r.untilExec(ctx, proc, cfg.listener(ctx, proc)); err != nil {
+		return nil, err
 	}
 	return proc, nil
 }

@@ -147,6 +147,18 @@ func (r *Runtime) wait(ctx context.Context, p *Process) error {
 	}
 }
 
+// untilExec follows p to the execution of its program, as [Process.follow]
+// does. One that does not come there is discarded.
+func (r *Runtime) untilExec(ctx context.Context, p *Process, at func(spawn.Point) error) error {
+	err := p.follow(ctx, spawn.PointExec, at)
+	if err == nil {
+		return nil
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return errors.Join(err, r.discard(undo, p))
+}
+
 // discard ends a process that nobody was told of.
 func (r *Runtime) discard(ctx context.Context, p *Process) error {
 	p.child.arm(func(e spawn.Exit) {

@@ -4,7 +4,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -19,7 +18,6 @@ import (
 	"foundry/runtime/journal"
 	"foundry/runtime/oci"
 	"foundry/runtime/plan"
-	"foundry/runtime/spawn"
 )
 
 // restore makes init out of a checkpoint: criu, in the container's group and in
@@ -177,10 +175,8 @@ func (c *Container) startRestore(ctx context.Context, h HelperConfig) (*Process,
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.follow(ctx, spawn.PointExec, proc.unexpected); err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		return nil, errors.Join(err, c.rt.discard(undo, proc))
+	if err := c.rt.untilExec(ctx, proc, proc.unexpected); err != nil {
+		return nil, err
 	}
 	proc.child.arm(c.rt.deliver(nil, nothingStored))
 	return proc, nil
