@@ -80,3 +80,30 @@ func TestControl(t *testing.T) {
 	}
 	<-retired
 }
+
+// The time of the last accept is that of all listeners that share it.
+func TestListenersShareTheirTime(t *testing.T) {
+	dir := t.TempDir()
+	sockets := []string{dir + "/first", dir + "/again"}
+	var under [2]net.Listener
+	for i, path := range sockets {
+		l, err := Listen(path)
+		must(t, err)
+		defer l.Close()
+		under[i] = l
+	}
+	first := NewListener(under[0])
+	again := first.Also(under[1])
+	for i, l := range []net.Listener{first, again} {
+		before := time.Now()
+		conn, err := net.Dial("unix", sockets[i])
+		must(t, err)
+		defer conn.Close()
+		accepted, err := l.Accept()
+		must(t, err)
+		defer accepted.Close()
+		if first.Accepted().Before(before) || !again.Accepted().Equal(first.Accepted()) {
+			t.Errorf("%s: accepted at %v and %v, want the same and not before %v", sockets[i], first.Accepted(), again.Accepted(), before)
+		}
+	}
+}
