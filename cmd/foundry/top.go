@@ -113,11 +113,7 @@ func (a *app) printLoads(all []load) error {
 	}
 	var rows [][]string
 	for _, l := range all {
-		limit := "-"
-		if l.Limit > 0 {
-			limit = size(l.Limit)
-		}
-		rows = append(rows, []string{l.Namespace, l.ID, fmt.Sprintf("%.1f", l.CPU), size(l.Memory), limit, strconv.FormatUint(l.Pids, 10),
+		rows = append(rows, []string{l.Namespace, l.ID, fmt.Sprintf("%.1f", l.CPU), size(l.Memory), orDash(l.Limit), strconv.FormatUint(l.Pids, 10),
 			size(uint64(l.ReadBytes)), size(uint64(l.WriteBytes))})
 	}
 	return table(a.out, []string{"NAMESPACE", "ID", "CPU%", "MEMORY", "LIMIT", "PIDS", "READ/S", "WRITE/S"}, rows)
