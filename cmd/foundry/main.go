@@ -53,9 +53,7 @@ func (a *app) command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.instance, "instance", "", "only this instance: its directory, or the beginning of its name")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "how to print: table or json")
-	for flag, words := range map[string][]cobra.Completion{"output": {"table", "json"}} {
-		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	}
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
 	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.check(), a.instances(), a.debug())
 	addManual(root)

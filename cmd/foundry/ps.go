@@ -82,11 +82,9 @@ func (a *app) printList(list []listed, gone []flown) error {
 	if len(several) > 1 {
 		head = append([]string{"INSTANCE"}, head...)
 		for i := range rows {
-			name := "-"
+			name := "" // of those that are gone it does not matter any more
 			if i < len(list) {
 				name = list[i].in.short()
-			} else {
-				name = "" // which one it was in does not matter any more
 			}
 			rows[i] = append([]string{name}, rows[i]...)
 		}
