@@ -64,11 +64,16 @@ func (a *app) container(ctx context.Context, arg string) (named, error) {
 	if err != nil {
 		return named{}, err
 	}
+	return pick(arg, namesOf(all))
+}
+
+// namesOf are the names of containers, in their order.
+func namesOf(all []listed) []named {
 	var names []named
 	for _, c := range all {
 		names = append(names, named{c.in, c.Namespace, c.ID})
 	}
-	return pick(arg, names)
+	return names
 }
 
 // record finds a container that is, or was, there.

@@ -42,10 +42,7 @@ func (a *app) chosen(ctx context.Context, args []string) ([]listed, error) {
 	if err != nil || len(args) == 0 {
 		return all, err
 	}
-	var names []named
-	for _, c := range all {
-		names = append(names, named{c.in, c.Namespace, c.ID})
-	}
+	names := namesOf(all)
 	var list []listed
 	for _, arg := range args {
 		n, err := pick(arg, names)
