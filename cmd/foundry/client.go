@@ -38,8 +38,9 @@ func instancesRoot() string {
 
 // instance is the directory of a server.
 type instance struct {
-	dir  string
-	http *http.Client
+	dir   string
+	http  *http.Client
+	about view.Server // what it said when it was found
 }
 
 func (in *instance) name() string { return filepath.Base(in.dir) }
@@ -100,7 +101,7 @@ func alive(ctx context.Context, all []*instance) (found []*instance, failures []
 	errs := make([]error, len(all))
 	var asked sync.WaitGroup
 	for i, in := range all {
-		asked.Go(func() { _, errs[i] = in.server(ctx) })
+		asked.Go(func() { errs[i] = in.get(ctx, view.Servers, &in.about) })
 	}
 	asked.Wait()
 	for i, err := range errs {
@@ -134,12 +135,6 @@ func (a *app) one(ctx context.Context) (*instance, error) {
 		names = append(names, in.name())
 	}
 	return nil, fmt.Errorf("choose an instance: there are %d: %s (name one with --instance)", len(all), strings.Join(names, ", "))
-}
-
-func (in *instance) server(ctx context.Context) (view.Server, error) {
-	var s view.Server
-	err := in.get(ctx, view.Servers, &s)
-	return s, err
 }
 
 // get decodes a document.

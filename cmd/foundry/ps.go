@@ -119,10 +119,7 @@ func (a *app) instances() *cobra.Command {
 			servers := make([]view.Server, 0, len(found))
 			var rows [][]string
 			for _, in := range found {
-				s, err := in.server(cmd.Context())
-				if err != nil {
-					return err
-				}
+				s := in.about
 				servers = append(servers, s)
 				rows = append(rows, []string{in.name(), strconv.Itoa(s.Pid), strconv.Itoa(s.Spawner), age(time.Since(s.Started)),
 					strconv.Itoa(s.Containers), s.Version, s.Containerd})
