@@ -3,6 +3,8 @@
 package cgroup
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +50,10 @@ func writeFD(fd int, path, value string) error {
 		return nil
 	}
 }
+
+// isGone tells whether an error comes from a group that was removed: before its
+// file was opened, or with that open.
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) }
 
 func readFile(dir, name string) (string, error) {
 	path := dir + "/" + name

@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Freeze stops every process of the group, and returns when all have stopped
@@ -57,7 +54,7 @@ func (g *Group) Thaw() error {
 	if err == nil {
 		err = writeFile(dir, file, value)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+	if err != nil && !isGone(err) {
 		return fmt.Errorf("thaw cgroup %s: %w", g.path, err)
 	}
 	return nil
@@ -78,7 +75,7 @@ func (g *Group) freezer(freeze bool) (dir, file, value string, err error) {
 // starts anything. A group that is gone is not frozen.
 func (g *Group) Frozen() (bool, error) {
 	frozen, err := g.asked()
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+	if isGone(err) {
 		return false, nil
 	}
 	if err != nil {

@@ -5,7 +5,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -168,14 +167,14 @@ func (g *Group) members() string {
 
 func pidsBelow(dir string) ([]int, error) {
 	pids, err := pidsIn(dir)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+	if isGone(err) {
 		return nil, nil // removed meanwhile: nobody is in it
 	}
 	if err != nil {
 		return nil, err
 	}
 	names, err := subdirs(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+	if err != nil && !isGone(err) {
 		return nil, err
 	}
 	for _, n := range names {

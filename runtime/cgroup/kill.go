@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +96,7 @@ func signalAll(dir string) error {
 // frozen itself.
 func thawAll(dir string) error {
 	err := writeFile(dir, "freezer.state", "THAWED")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+	if isGone(err) {
 		return nil
 	}
 	names, _ := subdirs(dir)

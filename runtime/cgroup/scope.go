@@ -5,7 +5,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 )
 
 // A group that is a scope of systemd's is made in this order, so that its
@@ -154,9 +152,6 @@ func (g *Group) Settled() error {
 	}
 	return nil
 }
-
-// isGone tells whether an error comes from a group that was removed.
-func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) }
 
 // stopScope ends the scope of a group that is empty, or will be in a moment.
 func (g *Group) stopScope(deadline time.Time) error {

@@ -5,7 +5,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"strconv"
@@ -56,7 +55,7 @@ func (g *Group) OOMKills() (uint64, error) {
 	} else {
 		n, err = oomKills1(dir)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+	if err != nil && !isGone(err) {
 		return 0, fmt.Errorf("read oom kills of cgroup %s: %w", g.path, err)
 	}
 	if g.unit != (unit{}) && g.info.Unified && !exists(dir) {
@@ -73,7 +72,7 @@ func oomKills1(dir string) (uint64, error) {
 	names, err := subdirs(dir)
 	for _, name := range names {
 		n, err := oomKills1(dir + "/" + name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+		if err != nil && !isGone(err) {
 			return 0, err
 		}
 		sum += n
@@ -139,7 +138,7 @@ func (r *reader) textIn(dir, file string) string {
 	}
 	// ENODEV: the group was removed with the file open. EOPNOTSUPP: pressure
 	// files of a kernel that has PSI switched off, hybrid ones of root.
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EOPNOTSUPP) && r.err == nil {
+	if !isGone(err) && !errors.Is(err, unix.EOPNOTSUPP) && r.err == nil {
 		r.err = err
 	}
 	return ""
