@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -13,10 +14,13 @@ import (
 type Tunnel struct {
 	LocalMAC, RemoteMAC net.HardwareAddr // RemoteMAC is of the next hop
 	Local, Remote       netip.Addr
-	Port                uint16 // 0: 4789
+	Port                uint16 // 0: DefaultPort
 	Ifindex             int    // the uplink
 	MTU                 int    // of the path; 0: unlimited
 }
+
+// DefaultPort is that of VXLAN (RFC 7348).
+const DefaultPort uint16 = 4789
 
 // Bytes of outer headers, the inner Ethernet header not counted.
 const (
@@ -54,11 +58,7 @@ func appendOuter(h []byte, t Tunnel) []byte {
 	}
 	h = append(h, t.Local.AsSlice()...)
 	h = append(h, t.Remote.AsSlice()...)
-	port := t.Port
-	if port == 0 {
-		port = 4789
-	}
 	h = append(h, 0, 0)
-	h = binary.BigEndian.AppendUint16(h, port)
+	h = binary.BigEndian.AppendUint16(h, cmp.Or(t.Port, DefaultPort))
 	return append(h, 0, 0, 0, 0, 0x08, 0, 0, 0, 0, 0, 0, 0)
 }

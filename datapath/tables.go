@@ -68,10 +68,7 @@ func (t *tables) addReceivers(s State) {
 		t.receivers[e.VNI] = append(t.receivers[e.VNI], bpf.Receiver{Ifindex: port, Endpoint: port})
 	}
 	for _, r := range s.Remotes {
-		to := bpf.Receiver{Vtep: t.vtepByIP[vtepKey(r.Peer)]}
-		if !slices.Contains(t.receivers[r.VNI], to) {
-			t.receivers[r.VNI] = append(t.receivers[r.VNI], to)
-		}
+		t.receivers[r.VNI] = append(t.receivers[r.VNI], bpf.Receiver{Vtep: t.vtepByIP[vtepKey(r.Peer)]})
 	}
 	for vni, list := range t.receivers {
 		if t.vnis[vni].Flags&bpf.TCVniFlagVNI_BUM == 0 {
@@ -81,14 +78,13 @@ func (t *tables) addReceivers(s State) {
 		slices.SortFunc(list, func(a, b bpf.Receiver) int {
 			return cmp.Or(cmp.Compare(a.Ifindex, b.Ifindex), cmp.Compare(a.Vtep, b.Vtep))
 		})
+		t.receivers[vni] = slices.Compact(list)
 	}
 }
 
 func config(u Underlay) bpf.Config {
-	c := bpf.Config{Abi: bpf.ABI, Port: bpf.Port(4789), Events: 10, Vtep4: bpf.AddrOf(u.IPv4), Vtep6: bpf.AddrOf(u.IPv6)}
-	if u.Port != 0 {
-		c.Port = bpf.Port(u.Port)
-	}
+	c := bpf.Config{Abi: bpf.ABI, Port: bpf.Port(cmp.Or(u.Port, bpf.DefaultPort)), Events: 10,
+		Vtep4: bpf.AddrOf(u.IPv4), Vtep6: bpf.AddrOf(u.IPv6)}
 	if u.XDP {
 		c.Flags |= bpf.TCCfgFlagCFG_XDP_XMIT
 	}
