@@ -5,6 +5,7 @@ package datapath
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,24 @@ var (
 	ip6A             = netip.MustParseAddr("fd00::1")
 	vtepUs, vtepR    = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 )
+
+// Endpoints behind one VTEP share its copy of a broadcast, in whatever order they come.
+func TestReceiversOnce(t *testing.T) {
+	s := example()
+	other := Peer{IP: netip.MustParseAddr("192.0.2.3"), NextHop: MAC{2, 9}, Local: MAC{2, 8}}
+	s.Peers = append(s.Peers, other)
+	for i, peer := range []netip.Addr{other.IP, vtepR, other.IP, vtepR} {
+		s.Remotes = append(s.Remotes, Remote{VNI: 100, MAC: MAC{2, 0, 0, 0, 2, byte(i)}, Peer: peer})
+	}
+	got, err := compile(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []bpf.Receiver{{Vtep: 1}, {Vtep: 2}, {Ifindex: 5, Endpoint: 5}, {Ifindex: 6, Endpoint: 6}}
+	if list := got.receivers[100]; !slices.Equal(list, want) {
+		t.Errorf("receivers: got %+v, want %+v", list, want)
+	}
+}
 
 // example is two endpoints and one behind a peer, in one network.
 func example() State {
