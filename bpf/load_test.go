@@ -23,7 +23,7 @@ func TestVerifierBudget(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		coll := newCollection(t, spec, nil)
+		coll := newCollection(t, spec)
 		for name, p := range coll.Programs {
 			info, err := p.Info()
 			if err != nil {
@@ -39,11 +39,10 @@ func TestVerifierBudget(t *testing.T) {
 	}
 }
 
-// newCollection loads programs; maps are those of another collection if
-// given.
-func newCollection(t testing.TB, spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) *ebpf.Collection {
+// newCollection loads programs onto maps of their own.
+func newCollection(t testing.TB, spec *ebpf.CollectionSpec) *ebpf.Collection {
 	t.Helper()
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	coll, err := ebpf.NewCollection(spec)
 	var v *ebpf.VerifierError
 	if errors.As(err, &v) {
 		t.Fatalf("%+v", v)
