@@ -142,13 +142,8 @@ func (m *machine) sweep() {
 
 // end publishes init's exit as the last of the container's.
 func (m *machine) end() {
-	if m.Init.Phase != Ending || m.Sweeps > 0 {
+	if m.Init.Phase != Ending || m.Sweeps > 0 || m.liveExecs() > 0 {
 		return
-	}
-	for _, p := range m.Execs {
-		if p.live() {
-			return
-		}
 	}
 	m.Init.Phase = Stopped
 	m.emit(Effect{Kind: PublishExit, Proc: m.Init})

@@ -38,16 +38,10 @@ func (c *container) view() view.Container {
 }
 
 func (c *container) viewLocked() view.Container {
-	v := view.Container{
-		Namespace: c.key.Namespace, ID: c.key.ID, Created: c.since,
+	return view.Container{
+		Namespace: c.key.Namespace, ID: c.key.ID, Created: c.since, Execs: c.state.liveExecs(),
 		Status: c.state.Init.Phase.String(), Pid: c.state.Init.Pid, Exit: exitOf(c.state.Init),
 	}
-	for _, p := range c.state.Execs {
-		if p.live() {
-			v.Execs++
-		}
-	}
-	return v
 }
 
 func exitOf(p Proc) *view.Exit {

@@ -107,11 +107,7 @@ func (s *Service) census() (states [phaseCount]int, execs int) {
 	for _, c := range s.list() {
 		c.mu.Lock()
 		states[c.state.Init.Phase]++
-		for _, p := range c.state.Execs {
-			if p.live() {
-				execs++
-			}
-		}
+		execs += c.state.liveExecs()
 		c.mu.Unlock()
 	}
 	return states, execs

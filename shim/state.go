@@ -153,6 +153,16 @@ type State struct {
 	Pending    uint64 // OOM kills counted
 }
 
+// liveExecs is how many execs run, or are about to.
+func (s State) liveExecs() (n int) {
+	for _, p := range s.Execs {
+		if p.live() {
+			n++
+		}
+	}
+	return n
+}
+
 // Event is what happened, to the exec named or to init.
 type Event struct {
 	Verb Verb
