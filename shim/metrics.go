@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"maps"
 	"net/http"
 	"os"
 	goruntime "runtime"
@@ -36,12 +37,7 @@ func (d *Debug) metrics(w http.ResponseWriter, r *http.Request) {
 // write writes what the service counted itself.
 func (c *counts) write(m *metric.Writer) {
 	m.Family("foundry_rpc_duration_seconds", metric.TypeHistogram, "What calls of the task API took, by method and code. Wait takes as long as its process lives.")
-	methods := make([]string, 0, len(c.calls))
-	for name := range c.calls {
-		methods = append(methods, name)
-	}
-	slices.Sort(methods)
-	for _, name := range methods {
+	for _, name := range slices.Sorted(maps.Keys(c.calls)) {
 		for code := range c.calls[name] {
 			if h := c.calls[name][code].Load(); h != nil {
 				m.Histogram(h, "method", name, "code", codes.Code(code).String())

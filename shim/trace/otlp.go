@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,12 +20,7 @@ import (
 //	KeyValue      1 key 2 AnyValue{1 string}
 func encode(resource map[string]string, spans []*Span) []byte {
 	var res []byte
-	names := make([]string, 0, len(resource))
-	for k := range resource {
-		names = append(names, k)
-	}
-	slices.Sort(names)
-	for _, k := range names {
+	for _, k := range slices.Sorted(maps.Keys(resource)) {
 		res = message(res, 1, keyValue(k, resource[k]))
 	}
 	scope := message(nil, 1, text(nil, 1, "foundry"))
