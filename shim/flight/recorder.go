@@ -3,6 +3,7 @@
 package flight
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"sync"
@@ -192,11 +193,7 @@ func (r *Recorder) All() []view.Flight {
 		all = append(all, f)
 	}
 	slices.SortFunc(all, func(a, b view.Flight) int {
-		switch {
-		case a.Namespace != b.Namespace && a.Namespace < b.Namespace, a.Namespace == b.Namespace && a.ID < b.ID:
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.ID, b.ID))
 	})
 	return all
 }
