@@ -188,9 +188,7 @@ func (r *Recorder) All() []view.Flight {
 	r.boundLocked()
 	all := make([]view.Flight, 0, len(r.records))
 	for _, rec := range r.records {
-		f := rec.flight()
-		f.Events = nil
-		all = append(all, f)
+		all = append(all, rec.summary())
 	}
 	slices.SortFunc(all, func(a, b view.Flight) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.ID, b.ID))
@@ -198,17 +196,30 @@ func (r *Recorder) All() []view.Flight {
 	return all
 }
 
-func (rec *record) flight() view.Flight {
-	f := view.Flight{Namespace: rec.key.Namespace, ID: rec.key.ID, Dropped: rec.dropped}
+// summary is the record without its events. How it stands with a container is
+// told by its own alone, and while many are summed up every call waits that has
+// something to note.
+func (rec *record) summary() view.Flight {
+	f := view.Flight{Namespace: rec.key.Namespace, ID: rec.key.ID, Dropped: rec.dropped, Cause: Explain(eventsOf(rec.own))}
 	if rec.position != nil {
 		since := rec.since
 		f.Gone = &since
 	}
+	return f
+}
+
+func (rec *record) flight() view.Flight {
+	f := rec.summary()
 	notes := append(slices.Clone(rec.own), rec.execs...)
 	slices.SortFunc(notes, func(a, b note) int { return a.seq - b.seq })
-	for _, n := range notes {
-		f.Events = append(f.Events, n.Event)
-	}
-	f.Cause = Explain(f.Events)
+	f.Events = eventsOf(notes)
 	return f
+}
+
+func eventsOf(notes []note) []view.Event {
+	events := make([]view.Event, 0, len(notes))
+	for _, n := range notes {
+		events = append(events, n.Event)
+	}
+	return events
 }
