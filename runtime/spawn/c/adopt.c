@@ -4,17 +4,7 @@
  * container's init as its own sibling. From here on it has a slot like any other.
  */
 #include "spawner.h"
-#include "text.h"
-#include <string.h>
 #include <sys/wait.h>
-
-static void refuse(struct spawner *sp, const struct msg *to, int err, const char *text)
-{
-	struct msg m = {.type = MSG_SPAWNED, .seq = to->seq, .key = to->key, .err = err};
-
-	text_format(m.text, sizeof m.text, "%s", text);
-	answer(sp, &m, NULL);
-}
 
 /* Looks without reaping: a child that has ended stays for the loop to find. */
 static bool is_child(pid_t pid)
@@ -32,11 +22,11 @@ void adopt(struct spawner *sp, struct request *r)
 	int pidfd;
 
 	if (r->m.key == 0 || slot_by_key(sp, r->m.key)) {
-		refuse(sp, &r->m, EEXIST, "key is in use");
+		spawn_refuse(sp, &r->m, EEXIST, "key is in use");
 		return;
 	}
 	if (!is_child(pid) || slot_by_pid(sp, pid) || pid == sp->server) {
-		refuse(sp, &r->m, ECHILD, "adopt: not a child that nobody knows");
+		spawn_refuse(sp, &r->m, ECHILD, "adopt: not a child that nobody knows");
 		return;
 	}
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -46,7 +36,7 @@ void adopt(struct spawner *sp, struct request *r)
 
 		if (pidfd >= 0)
 			close(pidfd);
-		refuse(sp, &r->m, err, "adopt: no slot or no descriptor left");
+		spawn_refuse(sp, &r->m, err, "adopt: no slot or no descriptor left");
 		return;
 	}
 	o = &sp->own[n];

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static void refuse(struct spawner *sp, const struct msg *to, int err, const char *text)
+void spawn_refuse(struct spawner *sp, const struct msg *to, int err, const char *text)
 {
 	struct msg m = {.type = MSG_SPAWNED, .seq = to->seq, .key = to->key, .err = err};
 
@@ -68,7 +68,7 @@ static void clone_stage(struct spawner *sp, struct request *r, struct birth *b, 
 		int err = errno;
 
 		slot_release(sp, b->slot);
-		refuse(sp, &r->m, err, "clone");
+		spawn_refuse(sp, &r->m, err, "clone");
 		return;
 	}
 	born(sp, b->slot, pid, pidfd);
@@ -84,7 +84,7 @@ static void reserve_and_clone(struct spawner *sp, struct request *r, const struc
 
 	memcpy(b.files, r->fds + 2 + cgroup, sizeof(int) * plan->nfiles);
 	if (slot_by_key(sp, r->m.key)) {
-		refuse(sp, &r->m, EEXIST, "key is in use");
+		spawn_refuse(sp, &r->m, EEXIST, "key is in use");
 		return;
 	}
 	n = slot_reserve(sp, r->m.key);
@@ -92,7 +92,7 @@ static void reserve_and_clone(struct spawner *sp, struct request *r, const struc
 		int err = errno;
 
 		text_format(text, sizeof text, err == EAGAIN ? "all %d slots are in use" : "grow slot file", (long)sp->nslots - 1);
-		refuse(sp, &r->m, err, text);
+		spawn_refuse(sp, &r->m, err, text);
 		return;
 	}
 	b.slot = n;
@@ -110,15 +110,15 @@ void spawn(struct spawner *sp, struct request *r)
 	int err;
 
 	if (r->nfds < fixed || r->m.key == 0 || r->m.flags & ~(SPAWN_CGROUP | SPAWN_HELPER | SPAWN_FORKS)) {
-		refuse(sp, &r->m, EINVAL, "spawn: key, flags or descriptors missing");
+		spawn_refuse(sp, &r->m, EINVAL, "spawn: key, flags or descriptors missing");
 	} else if ((err = plan_map(r->fds[0], r->m.arg[0], &map))) {
-		refuse(sp, &r->m, err, "plan: not a sealed memfd of the size said");
+		spawn_refuse(sp, &r->m, err, "plan: not a sealed memfd of the size said");
 	} else {
 		struct plan_check in = {map, r->m.arg[0], (uint32_t)(r->nfds - fixed), r->m.clone_flags};
 
 		err = plan_check(&plan, &in, why.text, sizeof why.text);
 		if (err)
-			refuse(sp, &r->m, err, why.text);
+			spawn_refuse(sp, &r->m, err, why.text);
 		else
 			reserve_and_clone(sp, r, &plan);
 		munmap((void *)map, r->m.arg[0]);

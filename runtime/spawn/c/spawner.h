@@ -107,6 +107,7 @@ void list_next(struct spawner *sp, struct request *r);
 
 /* spawn.c */
 void spawn(struct spawner *sp, struct request *r);
+void spawn_refuse(struct spawner *sp, const struct msg *to, int err, const char *text);
 int plan_map(int fd, uint64_t len, const void **map);
 
 /* adopt.c */
