@@ -26,6 +26,16 @@ func keeping(t *testing.T, p *Pump, b Backlog) (x *IO, out *os.File, r *os.File,
 	return x, out, r, path
 }
 
+// deserted is keeping whose reader has taken a byte and gone.
+func deserted(t *testing.T, p *Pump, b Backlog) (x *IO, out *os.File, path string) {
+	t.Helper()
+	x, out, r, path := keeping(t, p, b)
+	write(t, out, "x")
+	readN(t, r, 1)
+	r.Close()
+	return x, out, path
+}
+
 // lines writes n numbered lines of 16 bytes to w, in pieces of 4 KiB.
 func lines(w io.Writer, from, n int) error {
 	const piece = 256
@@ -166,10 +176,7 @@ func TestLossPolicies(t *testing.T) {
 	const n = 4 << 20 / 16
 	t.Run("never", func(t *testing.T) {
 		p := testPump(t)
-		x, out, r, path := keeping(t, p, Backlog{Bytes: testRing, Loss: LossNever})
-		write(t, out, "x")
-		readN(t, r, 1)
-		r.Close()
+		x, out, path := deserted(t, p, Backlog{Bytes: testRing, Loss: LossNever})
 		sent := make(chan error, 1)
 		go func() { sent <- lines(out, 0, n); x.CloseChild() }()
 		eventually(t, "ring full", func() bool { return p.Stats().Kept >= testRing })
@@ -250,10 +257,7 @@ func TestLossIsToldSeldom(t *testing.T) {
 // The end of a process whose client has gone is told soon.
 func TestSettleWithoutClient(t *testing.T) {
 	p := testPump(t)
-	x, out, r, _ := keeping(t, p, Backlog{Bytes: testRing})
-	write(t, out, "x")
-	readN(t, r, 1)
-	r.Close()
+	x, out, _ := deserted(t, p, Backlog{Bytes: testRing})
 	if err := lines(out, 0, 1<<20/16); err != nil {
 		t.Fatal(err)
 	}
@@ -297,10 +301,7 @@ func TestRingsHaveOneBudget(t *testing.T) {
 	p.rings.most = budget / chunkSize
 	var wg sync.WaitGroup
 	for range streams {
-		_, out, r, _ := keeping(t, p, Backlog{Bytes: testRing})
-		write(t, out, "x")
-		readN(t, r, 1)
-		r.Close()
+		_, out, _ := deserted(t, p, Backlog{Bytes: testRing})
 		wg.Go(func() {
 			if err := lines(out, 0, 2<<20/16); err != nil {
 				t.Error(err)
@@ -316,10 +317,7 @@ func TestRingsHaveOneBudget(t *testing.T) {
 // What nobody reads, and a disk that stays full, do not hold Drain up.
 func TestDrainDoesNotWaitForNobody(t *testing.T) {
 	p := testPump(t)
-	x, out, r, _ := keeping(t, p, Backlog{Bytes: testRing})
-	write(t, out, "x")
-	readN(t, r, 1)
-	r.Close()
+	x, out, _ := deserted(t, p, Backlog{Bytes: testRing})
 	if err := lines(out, 0, 1<<20/16); err != nil {
 		t.Fatal(err)
 	}
