@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stage.h"
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-
-static bool is_null(int fd)
-{
-	struct stat s;
-
-	return fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == makedev(1, 3);
-}
 
 /*
  * A stream that nobody asked for came as a read-only copy of the host's null
@@ -22,11 +13,11 @@ void own_null(void)
 	int fd = -1;
 
 	for (int std = 0; std < 3; std++) {
-		if (!is_null(std))
+		if (!path_is_char(std, 1, 3))
 			continue;
 		if (fd < 0)
 			fd = open("/dev/null", O_RDWR | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || !is_null(fd))
+		if (fd < 0 || !path_is_char(fd, 1, 3))
 			break;
 		dup2(fd, std);
 	}
