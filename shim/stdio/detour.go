@@ -42,15 +42,13 @@ func (l *logger) detourOf(s *stream) error {
 		return err
 	}
 	defer w.Close()
-	fd, err := dupOf(w)
+	dst, err := pumpEnd(w)
 	if err != nil {
 		return errors.Join(err, r.unref())
 	}
-	dst := newFile(fd, "pipe to log program")
-	dst.pipe = true
-	err = errors.Join(unix.SetNonblock(fd, true), unix.SetNonblock(r.fd, false), unix.SetNonblock(s.src.fd, true))
+	err = errors.Join(unix.SetNonblock(r.fd, false), unix.SetNonblock(s.src.fd, true))
 	if err != nil {
-		return errors.Join(fmt.Errorf("pipe to log program: %w", err), dst.unref(), r.unref())
+		return errors.Join(fmt.Errorf("%s: %w", dst.path, err), dst.unref(), r.unref())
 	}
 	l.pump.unwatch(s.src, s.in)
 	if s.in, err = l.pump.watch(s.src, unix.EPOLLIN, watch{in: s}); err == nil {

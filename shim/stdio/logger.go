@@ -4,6 +4,7 @@ package stdio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -98,14 +99,27 @@ func (io *IO) addLogged(tag uint64, pipe **file) error {
 	if tag == HoldStderr {
 		return nil // a terminal has none: at its end from the start
 	}
-	fd, err := dupOf(w)
+	dst, err := pumpEnd(w)
 	if err != nil {
 		return err
 	}
-	dst := newFile(fd, "pipe to log program")
-	dst.pipe = true
 	io.outputs = append(io.outputs, io.add(&stream{tag: tag, mode: copied, dst: dst, logger: io.logger}))
-	return unix.SetNonblock(fd, true)
+	return nil
+}
+
+// pumpEnd is the write end w of a log program's pipe, for the pump: a
+// descriptor of our own that does not block.
+func pumpEnd(w *os.File) (*file, error) {
+	fd, err := dupOf(w)
+	if err != nil {
+		return nil, err
+	}
+	f := newFile(fd, "pipe to log program")
+	f.pipe = true
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", f.path, err), f.unref())
+	}
+	return f, nil
 }
 
 // start starts the program and waits until it is ready.
