@@ -6,48 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-// inside tells the test program that it runs in its own namespaces.
-const inside = "FOUNDRY_CRI_INSIDE"
+	"foundry/integration/env"
+)
 
 // TestMain runs the tests in a program of its own, in fresh mount and network
 // namespaces. What containerd mounts and the plugins link then harms nobody,
 // and a test reaches a host port as if it were on the node.
 func TestMain(m *testing.M) {
-	if os.Geteuid() != 0 {
-		os.Exit(m.Run()) // each test skips, and says so
+	if code, done := env.InNamespaces(syscall.CLONE_NEWNS | syscall.CLONE_NEWNET); done {
+		os.Exit(code)
 	}
-	if os.Getenv(inside) == "" {
-		os.Exit(reenter())
-	}
-	if err := furnish(); err != nil {
-		fmt.Fprintln(os.Stderr, "cri:", err)
-		os.Exit(1)
+	if os.Geteuid() == 0 { // else each test skips, and says so
+		if err := furnish(); err != nil {
+			fmt.Fprintln(os.Stderr, "cri:", err)
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
-}
-
-func reenter() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "cri: run in namespaces:", err)
-		return 1
-	}
-	return 0
 }
 
 // furnish makes the namespaces habitable: a loopback that is up, for

@@ -4,11 +4,14 @@ package env
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +21,33 @@ func RequireRoot(t testing.TB) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
+}
+
+// inside tells a test program that it is the one in namespaces of its own.
+const inside = "FOUNDRY_TEST_INSIDE"
+
+// InNamespaces is for TestMain: it runs the test program again, in fresh
+// namespaces (CLONE_NEWNET...), with which all goes that tests make there. done
+// is false in that program, and for who may not do so: there the tests are to
+// be run.
+func InNamespaces(flags uintptr) (code int, done bool) {
+	if os.Geteuid() != 0 || os.Getenv(inside) != "" {
+		return 0, false
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: flags, Pdeathsig: syscall.SIGKILL}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		fmt.Fprintln(os.Stderr, "run tests in namespaces of their own:", err)
+		return 1, true
+	}
+	if code = cmd.ProcessState.ExitCode(); code < 0 {
+		code = 1 // a signal's
+	}
+	return code, true
 }
 
 // Unified says whether the host has cgroup v2 alone.
