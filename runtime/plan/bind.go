@@ -146,7 +146,10 @@ func (b *builder) remount(i int, m specs.Mount, o mountOptions) {
 // and whether that is a file system with a superblock that may be changed.
 func madeAt(mounts []specs.Mount, dest string) (o mountOptions, own bool) {
 	for _, m := range mounts {
-		if at := parseOptions(m.Options); inRoot(m.Destination) == dest && !at.remount {
+		if inRoot(m.Destination) != dest {
+			continue
+		}
+		if at := parseOptions(m.Options); !at.remount {
 			o, own = at, !oci.IsBind(m) && m.Type != "cgroup"
 		}
 	}

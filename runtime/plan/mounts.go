@@ -158,9 +158,12 @@ func (b *builder) filled(dest string) bool {
 // readonlyAtLast says whether mount i is a tmpfs that was mounted writable for
 // what is made in it, shall not stay so, and is not covered by another.
 func (b *builder) readonlyAtLast(i int) bool {
-	m, o := b.spec.Mounts[i], parseOptions(b.spec.Mounts[i].Options)
+	m := b.spec.Mounts[i]
 	dest := inRoot(m.Destination)
-	if m.Type != "tmpfs" || dest == "/dev" || oci.IsBind(m) || o.remount || !o.readonly() || !b.filled(dest) {
+	if m.Type != "tmpfs" || dest == "/dev" || oci.IsBind(m) {
+		return false
+	}
+	if o := parseOptions(m.Options); o.remount || !o.readonly() || !b.filled(dest) {
 		return false
 	}
 	for _, later := range b.spec.Mounts[i+1:] {
