@@ -40,8 +40,5 @@ func checkpointConfig(r *task.CheckpointTaskRequest) (runtime.CheckpointConfig, 
 // checkpoint writes the processes of c to files. The container may be running
 // or paused; its state stays, and an end that was asked for comes as an exit.
 func (c *container) checkpoint(ctx context.Context, cfg runtime.CheckpointConfig) error {
-	c.mu.Lock()
-	run := c.run
-	c.mu.Unlock()
-	return run.Checkpoint(ctx, cfg)
+	return c.run.Checkpoint(ctx, cfg)
 }

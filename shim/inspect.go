@@ -15,6 +15,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"foundry/runtime"
 	"foundry/shim/view"
 )
 
@@ -96,7 +97,7 @@ func (s *Service) measured(ctx context.Context, list []*container) []view.Contai
 // inspect is all that is known of a container.
 func (c *container) inspect(ctx context.Context) view.Inspect {
 	v := c.remembered()
-	if c.created() {
+	if c.made() != nil {
 		v.Owned = c.owned(ctx, v.Processes)
 		v.Spec = specOf(c.run.Spec())
 		if v.Exit == nil {
@@ -106,11 +107,11 @@ func (c *container) inspect(ctx context.Context) view.Inspect {
 	return v
 }
 
-// created reports whether there is something behind the container's name.
-func (c *container) created() bool {
+// made is what stands behind the container's name; nil until it is created.
+func (c *container) made() *runtime.Container {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.run != nil
+	return c.run
 }
 
 // remembered is what needs no look at the host.

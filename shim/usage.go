@@ -19,9 +19,7 @@ var errNoStats = errors.New("no statistics of this type")
 
 // usage measures a container: what its cgroup says, in the words of the view.
 func (c *container) usage() (*view.Usage, error) {
-	c.mu.Lock()
-	run := c.run
-	c.mu.Unlock()
+	run := c.made()
 	if run == nil {
 		return nil, errNoContainer
 	}
