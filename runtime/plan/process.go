@@ -246,10 +246,9 @@ func (b *builder) capabilities(c *specs.LinuxCapabilities) capabilitySets {
 func capMask(names []string) uint64 {
 	var mask uint64
 	for _, name := range names {
-		for n, known := range capNames {
-			if name == "CAP_"+known {
-				mask |= 1 << n
-			}
+		known, found := strings.CutPrefix(name, "CAP_")
+		if n := slices.Index(capNames, known); found && n >= 0 {
+			mask |= 1 << n
 		}
 	}
 	return mask
