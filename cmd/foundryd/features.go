@@ -20,13 +20,13 @@ import (
 // namespaces because of "user" and idmap.
 func supported() *features.Features {
 	yes, no := true, false
-	known := plan.Vocabulary()
+	known, meant := plan.Vocabulary(), annotations()
 	return &features.Features{
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		MountOptions:  known.MountOptions,
-		Annotations:   annotations(),
+		Annotations:   meant,
 		Linux: &features.Linux{
 			Namespaces:      known.Namespaces,
 			Capabilities:    known.Capabilities,
@@ -41,7 +41,7 @@ func supported() *features.Features {
 		},
 		// Whoever may set them decides about the container's process 1 and its
 		// log, and who answers its system calls.
-		PotentiallyUnsafeConfigAnnotations: slices.Sorted(maps.Keys(annotations())),
+		PotentiallyUnsafeConfigAnnotations: slices.Sorted(maps.Keys(meant)),
 	}
 }
 
