@@ -24,7 +24,19 @@ type Server struct {
 // Servers lists the servers of this daemon that say they run. There should be
 // one, however many containers.
 func (d *Daemon) Servers() []Server {
-	files, _ := filepath.Glob(d.Dir + "/f/*/server")
+	var out []Server
+	for _, s := range ServersBelow(d.Dir + "/f") {
+		if s.Pid > 1 && Alive(s.Pid) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// ServersBelow lists the servers of the instances in a FOUNDRY_ROOT, whether
+// they run or not.
+func ServersBelow(root string) []Server {
+	files, _ := filepath.Glob(root + "/*/server")
 	var out []Server
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -43,9 +55,7 @@ func (d *Daemon) Servers() []Server {
 				s.Address = value
 			}
 		}
-		if s.Pid > 1 && Alive(s.Pid) {
-			out = append(out, s)
-		}
+		out = append(out, s)
 	}
 	return out
 }

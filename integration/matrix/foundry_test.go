@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,10 +79,9 @@ func takeEvents(t *testing.T, path string) {
 
 // stop ends the server and its spawner, which has no children by then.
 func (f *foundry) stop(t *testing.T) {
-	for _, key := range []string{"pid", "spawner"} {
-		files, _ := filepath.Glob(f.root + "/*/server")
-		for _, file := range files {
-			pid := serverPid(file, key)
+	for _, key := range []string{"server", "spawner"} {
+		for _, s := range env.ServersBelow(f.root) {
+			pid := map[string]int{"server": s.Pid, "spawner": s.Spawner}[key]
 			if pid <= 1 {
 				continue
 			}
@@ -105,20 +103,6 @@ func (f *foundry) stop(t *testing.T) {
 			t.Logf("%s ends:\n%s", log, b[max(0, len(b)-4<<10):])
 		}
 	}
-}
-
-func serverPid(file, key string) int {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, found := strings.CutPrefix(strings.TrimSpace(line), key+"="); found {
-			n, _ := strconv.Atoi(v)
-			return n
-		}
-	}
-	return 0
 }
 
 // byFoundry is the life of a task, and of a process in it when the row has one.
