@@ -219,11 +219,9 @@ func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) er
 		return err
 	}
 	defer closeAll(opened)
-	if err := c.note(journal.Entry{Kind: journal.Spawn}); err != nil {
+	if err := c.noteSpawn(); err != nil {
 		return err
 	}
-	c.undo.push("run poststop hooks", c.poststop)
-	c.undo.push("kill", c.killAll)
 	l := launch{child: c.keys.expect(&c.rt.router), plan: p, files: files, cgroup: in.dir}
 	if c.init, err = c.rt.start(ctx, l); err != nil {
 		return err
@@ -233,6 +231,17 @@ func (c *Container) cloneInit(ctx context.Context, p *plan.Plan, stdio Stdio) er
 		return err
 	} // dead already: Sync will tell of what
 	return c.note(journal.Entry{Kind: journal.Process, Key: l.child.key, Pid: c.init.Pid(), Start: start})
+}
+
+// noteSpawn journals that the container is about to get processes, and has
+// them ended with it.
+func (c *Container) noteSpawn() error {
+	if err := c.note(journal.Entry{Kind: journal.Spawn}); err != nil {
+		return err
+	}
+	c.undo.push("run poststop hooks", c.poststop)
+	c.undo.push("kill", c.killAll)
+	return nil
 }
 
 // untilReady follows init to the point where it waits for Start.

@@ -50,11 +50,9 @@ func (c *Container) restore(ctx context.Context, cfg CreateConfig) error {
 		return err
 	}
 	defer closeAll(opened)
-	if err := c.note(journal.Entry{Kind: journal.Spawn}); err != nil {
+	if err := c.noteSpawn(); err != nil {
 		return err
 	}
-	c.undo.push("run poststop hooks", c.poststop)
-	c.undo.push("kill", c.killAll)
 	run := criuRun{start: c.startRestore, extra: inherited, log: filepath.Join(cfg.Bundle, restoreLog)}
 	run.notify = func(script string, pid int) error {
 		if script != "post-restore" {
