@@ -118,7 +118,7 @@ func fieldsOf(m proto.Message) map[string]any {
 // take sets the options of a table. A key that is not known changes nothing;
 // it may be for another version.
 func (o *options) take(table map[string]any) error {
-	for _, opt := range OptionTable() {
+	for _, opt := range optionTable {
 		value, ok := table[opt.Key]
 		if !ok || opt.Key == "" {
 			continue
@@ -144,7 +144,7 @@ func (o *options) take(table map[string]any) error {
 // annotate sets what the container's annotations ask for; they come after the
 // options of its runtime.
 func (o *options) annotate(annotations map[string]string) error {
-	for _, opt := range OptionTable() {
+	for _, opt := range optionTable {
 		text, ok := annotations[opt.Annotation]
 		if !ok || opt.Annotation == "" {
 			continue

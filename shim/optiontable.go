@@ -25,10 +25,11 @@ type Option struct {
 	set func(*options, any) error // nil: accepted, and means nothing here
 }
 
+// optionTable is made once: each create goes through it twice.
+var optionTable = append(ownOptions(), foreignOptions()...)
+
 // OptionTable returns all options. What means nothing here has no setter.
-func OptionTable() []Option {
-	return append(ownOptions(), foreignOptions()...)
-}
+func OptionTable() []Option { return slices.Clone(optionTable) }
 
 func ownOptions() []Option {
 	return []Option{
