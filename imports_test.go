@@ -29,7 +29,7 @@ const launcher = "cmd/containerd-shim-foundry-v1"
 // nothing of it.
 var laws = map[string][]string{
 	"cmd/foundryd":    {"shim/...", "runtime/...", "datapath/..."},
-	"cmd/foundry":     {"shim/view", "datapath"},
+	"cmd/foundry":     {"shim/view", "datapath/agent/api"},
 	"cmd/foundry-cni": {"datapath"},
 	"shim":            {"shim/stdio", "shim/view", "shim/flight", "shim/metric", "shim/trace", "runtime", "datapath"},
 	"shim/flight":     {"shim/view"},
@@ -38,7 +38,7 @@ var laws = map[string][]string{
 	"runtime/plan":   {"runtime/oci"},
 	"runtime/spawn":  {"runtime/plan"},
 	"datapath":       {"datapath/veth", "datapath/nft", "datapath/store", "bpf"},
-	"datapath/agent": {"datapath"},
+	"datapath/agent": {"datapath", "datapath/agent/api"},
 	// Of integration, only what holds the data plane against real frames.
 	"integration/net": {"datapath", "datapath/..."},
 }

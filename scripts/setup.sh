@@ -21,6 +21,7 @@ done <<-LIST
 	mkfs.erofs erofs-utils
 	mkfs.ext4 e2fsprogs
 	musl-gcc musl-tools
+	protoc protobuf-compiler
 	runc runc
 	/usr/lib/cni/bridge containernetworking-plugins
 LIST
