@@ -101,7 +101,9 @@ type TCEvent struct {
 	Len        uint32
 	Captured   uint32
 	Suppressed uint32
+	Hash       uint32
 	Data       [128]uint8
+	_          [4]byte
 }
 
 type TCFdbEntry struct {
@@ -221,7 +223,9 @@ const (
 	TCReasonREASON_ROOM           TCReason = 51
 	TCReasonREASON_NO_DEVICE      TCReason = 52
 	TCReasonREASON_SEGMENTS       TCReason = 53
-	TCReasonREASON_COUNT          TCReason = 54
+	TCReasonREASON_NO_TUNNEL      TCReason = 54
+	TCReasonREASON_ND_CHECKSUM    TCReason = 55
+	TCReasonREASON_COUNT          TCReason = 56
 )
 
 type TCReceiver struct {
@@ -271,6 +275,7 @@ type TCVtepEntry struct {
 	Mtu     uint16
 	Family  uint16
 	State   TCVtepState
+	Tunnel  uint32
 }
 
 type TCVtepKey struct {
@@ -306,6 +311,7 @@ const (
 	TCMapVtep        = "vtep"
 	TCMapVtepByIp    = "vtep_by_ip"
 	TCProgTcEndpoint = "tc_endpoint"
+	TCProgTcTunnel   = "tc_tunnel"
 	TCProgTcUplink   = "tc_uplink"
 )
 
@@ -352,6 +358,7 @@ type TCSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TCProgramSpecs struct {
 	TcEndpoint *ebpf.ProgramSpec `ebpf:"tc_endpoint"`
+	TcTunnel   *ebpf.ProgramSpec `ebpf:"tc_tunnel"`
 	TcUplink   *ebpf.ProgramSpec `ebpf:"tc_uplink"`
 }
 
@@ -447,12 +454,14 @@ type TCVariables struct {
 // It can be passed to LoadTCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TCPrograms struct {
 	TcEndpoint *ebpf.Program `ebpf:"tc_endpoint"`
+	TcTunnel   *ebpf.Program `ebpf:"tc_tunnel"`
 	TcUplink   *ebpf.Program `ebpf:"tc_uplink"`
 }
 
 func (p *TCPrograms) Close() error {
 	return _TCClose(
 		p.TcEndpoint,
+		p.TcTunnel,
 		p.TcUplink,
 	)
 }

@@ -31,7 +31,11 @@ func hooks(s State) (list []hook) {
 		}
 	}
 	if s.Underlay.Ifindex > 0 {
-		list = append(list, hook{"tc_uplink", s.Underlay.Ifindex})
+		if s.Underlay.tunnel() > 0 {
+			list = append(list, hook{"tc_tunnel", s.Underlay.Tunnel})
+		} else {
+			list = append(list, hook{"tc_uplink", s.Underlay.Ifindex})
+		}
 		if s.Underlay.XDP {
 			list = append(list, hook{"xdp_uplink", s.Underlay.Ifindex})
 		}

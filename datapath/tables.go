@@ -34,6 +34,9 @@ func compile(s State, ids map[bpf.VtepKey]uint32) (tables, error) {
 		vteps: map[uint32]bpf.VtepEntry{}, vtepByIP: map[bpf.VtepKey]uint32{}, vnis: map[uint32]bpf.VniEntry{},
 		devs: map[uint32]struct{}{}, receivers: map[uint32][]bpf.Receiver{}, config: config(s.Underlay),
 	}
+	if err := s.Underlay.check(); err != nil {
+		return t, err
+	}
 	for _, n := range s.Networks {
 		if _, taken := t.vnis[n.VNI]; taken {
 			return t, fmt.Errorf("add network %d: %w", n.VNI, ErrConflict)
@@ -126,6 +129,28 @@ func (t *tables) addPeers(s State, ids map[bpf.VtepKey]uint32) error {
 	return nil
 }
 
+// tunnel is the device that encapsulates for us, or 0.
+func (u Underlay) tunnel() uint32 {
+	if u.Encap != EncapKernel {
+		return 0
+	}
+	return uint32(u.Tunnel)
+}
+
+// check refuses what is no tunnel's end.
+func (u Underlay) check() error {
+	switch u.Encap {
+	case "", EncapBPF:
+		return nil
+	case EncapKernel:
+		if u.Tunnel > 0 && u.Ifindex > 0 {
+			return nil
+		}
+		return fmt.Errorf("set underlay: encap kernel needs an uplink and a tunnel device: got %d and %d", u.Ifindex, u.Tunnel)
+	}
+	return fmt.Errorf("set underlay: no such encap: %q (bpf or kernel)", u.Encap)
+}
+
 func vtepKey(ip netip.Addr) bpf.VtepKey {
 	return bpf.VtepKey{Family: bpf.Family(ip), Ip: bpf.AddrOf(ip)}
 }
@@ -137,6 +162,7 @@ func vtep(u Underlay, p Peer) (bpf.VtepEntry, error) {
 	}
 	e, err := bpf.NewVtep(bpf.Tunnel{LocalMAC: net.HardwareAddr(p.Local[:]), RemoteMAC: net.HardwareAddr(p.NextHop[:]),
 		Local: local, Remote: p.IP, Port: u.Port, Ifindex: u.Ifindex, MTU: p.MTU})
+	e.Tunnel = u.tunnel()
 	switch {
 	case p.Down:
 		e.State = bpf.TCVtepStateVTEP_DOWN

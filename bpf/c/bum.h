@@ -86,6 +86,16 @@ static __always_inline int flood_room(struct flood *f, const struct vtep_entry *
 	return -1;
 }
 
+/* The kernel's VXLAN device takes its headers from beside the frame, which stays as it is. */
+static __always_inline int copy_remote(struct flood *f, const struct vtep_entry *v)
+{
+	if (v->tunnel && !f->family)
+		return address(f->p, v) || hook_clone(f->p->ctx, v->tunnel);
+	if (v->tunnel || flood_room(f, v) || write_outer(f->p, v))
+		return -1;
+	return hook_clone(f->p->ctx, v->ifindex);
+}
+
 static long flood_remote(__u32 i, struct flood *f)
 {
 	struct receiver *r = bpf_map_lookup_elem(f->list, &i);
@@ -102,9 +112,7 @@ static long flood_remote(__u32 i, struct flood *f)
 		count_total(ACT_DROP, REASON_TOO_BIG, f->p->len);
 		return 0;
 	}
-	if (flood_room(f, v) || write_outer(f->p, v))
-		return 0;
-	if (!hook_clone(f->p->ctx, v->ifindex))
+	if (!copy_remote(f, v))
 		count_flooded(f, 0);
 	return 0;
 }

@@ -54,6 +54,7 @@ struct event {
 	__u32 len;	  /* of the frame as it came */
 	__u32 captured;	  /* of data */
 	__u32 suppressed; /* like this one, unreported before it, on this CPU */
+	__u32 hash;	  /* of its flow */
 	__u8 data[EVENT_BYTES];
 };
 

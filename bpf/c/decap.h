@@ -112,13 +112,18 @@ static __always_inline __u64 l3_change(const struct packet *p, __u32 family)
 	return 0;
 }
 
-/* decap takes the outer headers off; relearn is set when the kernel does not know what is left. */
+/* decap takes the outer headers off, of family 4 or 6, or 0 when the kernel has; relearn is set when
+ * it does not know what is left.
+ */
 static __noinline __u32 decap(struct packet *p, __u32 family, __u32 *relearn)
 {
-	__u32 v = ecn_combine(p);
 	struct eth eth;
 	int unknown;
+	__u32 v;
 
+	if (!family)
+		return NEXT;
+	v = ecn_combine(p);
 	if (v)
 		return v;
 	inner_eth(p, &eth);
@@ -133,9 +138,9 @@ static __noinline __u32 decap(struct packet *p, __u32 family, __u32 *relearn)
  * of UDP for those of a tunnel, and drops them at the socket without a word. And a NIC that merges
  * UDP for forwarding merges the outer packets: then there are several frames behind the first.
  */
-static __always_inline int is_indivisible(const struct packet *p)
+static __always_inline int is_indivisible(const struct packet *p, __u32 family)
 {
-	if (!hook_gso(p->ctx))
+	if (!hook_gso(p->ctx) || !family)
 		return 0;
 	return p->proto == PROTO_UDP || (p->l3_len && p->l3_len != p->len - p->l3);
 }
@@ -148,7 +153,7 @@ static __noinline __u32 uplink_to_local(struct packet *p, const struct fdb_entry
 		return pass(DEFERRED);
 	if (f->mtu && l3_size(p) > f->mtu)
 		return drop(TOO_BIG);
-	if (is_indivisible(p))
+	if (is_indivisible(p, family))
 		return drop(SEGMENTS);
 	v = decap(p, family, &relearn);
 	if (v)
@@ -163,7 +168,7 @@ static __noinline __u32 uplink_to_local(struct packet *p, const struct fdb_entry
 static __noinline __u32 uplink_to_all(struct packet *p, __u32 family)
 {
 	struct vni_entry *n = bpf_map_lookup_elem(&vni, &p->vni);
-	__u32 relearn, v;
+	__u32 relearn = 0, v;
 
 	if (!n || !(n->flags & VNI_BUM))
 		return drop(BUM_OFF);
@@ -175,28 +180,34 @@ static __noinline __u32 uplink_to_all(struct packet *p, __u32 family)
 	return v ? v : flood(p, 0);
 }
 
-static __always_inline __u32 from_uplink(struct packet *p)
+/* inward forwards what came out of a tunnel: to this host only. */
+static __always_inline __u32 inward(struct packet *p, const struct underlay *u, __u32 family)
 {
-	struct underlay u = {};
+	__u32 v = check_tunnel(p, u);
 	struct fdb_entry *f;
-	__u32 v = parse_outer(p, &u);
 
-	if (verdict_action(v) == ACT_PASS && hook_pull(p->ctx, p->len))
-		v = parse_outer(p, &u);
-	if (!v)
-		v = check_tunnel(p, &u);
 	if (!v)
 		v = parse_whole(p);
 	if (v)
 		return v;
 	if (is_multicast(&p->dst))
-		return uplink_to_all(p, u.from.family);
+		return uplink_to_all(p, family);
 	f = fdb_find(p->vni, &p->dst);
 	if (!f)
 		return drop(FDB_MISS);
 	if (f->type == FDB_LOCAL)
-		return uplink_to_local(p, f, u.from.family);
+		return uplink_to_local(p, f, family);
 	return f->type == FDB_BLACKHOLE ? drop(BLACKHOLE) : drop(NOT_LOCAL);
+}
+
+static __always_inline __u32 from_uplink(struct packet *p)
+{
+	struct underlay u = {};
+	__u32 v = parse_outer(p, &u);
+
+	if (verdict_action(v) == ACT_PASS && hook_pull(p->ctx, p->len))
+		v = parse_outer(p, &u);
+	return v ? v : inward(p, &u, u.from.family);
 }
 
 #endif

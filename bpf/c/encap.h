@@ -33,33 +33,6 @@ _Static_assert(OUTER6 + 2 == sizeof(((struct vtep_entry *)0)->outer), "a VTEP's 
 
 #define SOURCE_PORTS 16384 /* 49152 and up, of which a flow has one */
 
-/* Mix 32 bits so that each bit of the input changes about half of the output. */
-static __always_inline __u32 mix(__u32 h)
-{
-	h ^= h >> 16;
-	h *= 0x85ebca6b;
-	h ^= h >> 13;
-	h *= 0xc2b2ae35;
-	return h ^ h >> 16;
-}
-
-/* flow_hash is the same for all packets of a flow, fragments included where the hook has no hash of
- * its own: those have no ports.
- */
-static __always_inline __u32 flow_hash(const struct packet *p)
-{
-	__u32 hash = hook_hash(p->ctx), ports = 0;
-
-	if (hash)
-		return hash;
-	if (!(p->flags & PKT_FRAGMENT))
-		ports = (__u32)p->ports.src << 16 | p->ports.dst;
-	hash = mix(p->saddr.w[0] ^ p->saddr.w[1] ^ p->saddr.w[2] ^ p->saddr.w[3]);
-	hash = mix(hash ^ p->daddr.w[0] ^ p->daddr.w[1] ^ p->daddr.w[2] ^ p->daddr.w[3]);
-	hash = mix(hash ^ ports ^ p->proto);
-	return mix(hash ^ *(const __u32 *)&p->src.b[0] ^ *(const __u32 *)&p->dst.b[2]);
-}
-
 /* Between them lies the choice of a path, so all the range counts. */
 static __always_inline __be16 source_port(__u32 hash)
 {
@@ -139,8 +112,40 @@ static __always_inline int write_outer(struct packet *p, const struct vtep_entry
 	return v->family == 6 ? write_outer6(p, v) : write_outer4(p, v);
 }
 
+/* address says to the kernel's VXLAN device where it has to send the frame. It copies ECN by itself.
+ * Without checksum over IPv4 only: over IPv6 the device sums up what it sends, as RFC 8200 wants it.
+ */
+static __noinline int address(struct packet *p, const struct vtep_entry *v)
+{
+	struct bpf_tunnel_key to = {.tunnel_id = p->vni, .tunnel_ttl = VTEP_TTL};
+	const struct outer4 *o4 = (const void *)v->outer;
+	const struct outer6 *o6 = (const void *)v->outer;
+
+	if (v->family == 6) {
+		__builtin_memcpy(to.remote_ipv6, &v->ip, sizeof(to.remote_ipv6));
+		__builtin_memcpy(to.local_ipv6, o6->ip.src, sizeof(to.local_ipv6));
+		to.tunnel_label = flow_hash(p) & 0xfffff;
+	} else {
+		to.remote_ipv4 = bpf_ntohl(v->ip.w[0]);
+		to.local_ipv4 = bpf_ntohl(o4->ip.src);
+	}
+	return hook_address(p->ctx, &to, v->family == 6);
+}
+
+static __always_inline __u32 to_tunnel(struct packet *p, const struct vtep_entry *v)
+{
+	if (address(p, v))
+		return drop(ROOM);
+	p->ret = hook_remote(p->ctx, v->tunnel, 0);
+	if (!hook_redirected(p->ret))
+		return drop(NO_DEVICE);
+	return VERDICT(ACT_REDIRECT, REASON_REMOTE);
+}
+
 static __always_inline __u32 encap(struct packet *p, const struct vtep_entry *v)
 {
+	if (v->tunnel)
+		return to_tunnel(p, v);
 	if (encap_room(p, v) || write_outer(p, v))
 		return drop(ROOM);
 	p->ret = hook_remote(p->ctx, v->ifindex, v->state == VTEP_STALE);

@@ -37,7 +37,7 @@ static __always_inline __u32 to_remote(struct packet *p, const struct fdb_entry 
 		return drop(VTEP_UNKNOWN);
 	if (v->state == VTEP_DOWN)
 		return drop(VTEP_DOWN);
-	if (HOOK_DEFERS && (!c || !(c->flags & CFG_XDP_XMIT) || v->state == VTEP_STALE))
+	if (HOOK_DEFERS && (!c || !(c->flags & CFG_XDP_XMIT) || v->state == VTEP_STALE || v->tunnel))
 		return pass(DEFERRED);
 	if (v->mtu && l3_size(p) > v->mtu)
 		return too_big(p, v->mtu);

@@ -140,6 +140,13 @@ static __always_inline int hook_remote(hook_t *ctx, __u32 ifindex, int stale)
 	return bpf_redirect(ifindex, 0);
 }
 
+static __always_inline int hook_address(hook_t *ctx, struct bpf_tunnel_key *to, int v6)
+{
+	__u64 flags = v6 ? BPF_F_TUNINFO_IPV6 : BPF_F_ZERO_CSUM_TX;
+
+	return bpf_skb_set_tunnel_key(ctx, to, sizeof(*to), flags | BPF_F_DONT_FRAGMENT);
+}
+
 static __always_inline int hook_redirected(int ret)
 {
 	return ret == TC_ACT_REDIRECT;

@@ -100,6 +100,11 @@ static __always_inline int hook_remote(hook_t *ctx, __u32 ifindex, int stale)
 	return bpf_redirect_map(&devs, ifindex, XDP_DROP);
 }
 
+static __always_inline int hook_address(hook_t *ctx, struct bpf_tunnel_key *to, int v6)
+{
+	return -1;
+}
+
 static __always_inline int hook_redirected(int ret)
 {
 	return ret == XDP_REDIRECT;

@@ -3,7 +3,7 @@
 #ifndef FOUNDRY_LEAVE_H
 #define FOUNDRY_LEAVE_H
 
-#include "packet.h"
+#include "flow.h"
 
 static __always_inline struct config *config(void)
 {
@@ -22,6 +22,7 @@ static __noinline int describe(struct event *e, struct packet *p, __u32 v)
 	e->endpoint = p->endpoint;
 	e->vni = p->vni;
 	e->len = p->len;
+	e->hash = flow_hash(p);
 	__builtin_memset(e->data, 0, sizeof(e->data));
 	if (n > EVENT_BYTES)
 		n = EVENT_BYTES;

@@ -125,6 +125,7 @@ struct vtep_entry {
 	__u16 mtu;     /* largest inner L3 packet, 0 for any */
 	__u16 family;  /* 4 or 6 */
 	enum vtep_state state;
+	__u32 tunnel; /* the kernel's VXLAN device that writes outer headers; 0: we do */
 };
 
 struct {
