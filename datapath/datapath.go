@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -17,23 +18,27 @@ import (
 // Config says where the data plane is. Dir is a directory of its own, on a
 // bpffs.
 type Config struct {
-	Dir string
+	Dir    string
+	MaxFDB int // entries of the FDB; 0: 65536. There is room for four times as many addresses.
 }
 
 // Datapath is the data plane of one instance. Its methods may be called at
 // once by several goroutines; they wait for each other.
 type Datapath struct {
 	dir     string
+	maxFDB  int
 	tc, xdp *ebpf.Collection
+	drops   feed
 
-	mu sync.Mutex // maps and links are read and written by one Set at a time
+	mu    sync.Mutex // maps and links are read and written by one Set at a time
+	state *State
 }
 
 // Open loads the programs onto the maps that are pinned in c.Dir, or onto new
 // ones. Programs that are attached there stay as they are until the next Set.
 func Open(c Config) (*Datapath, error) {
 	// The generation is part of the path: maps of another layout are other maps.
-	d := &Datapath{dir: filepath.Join(c.Dir, fmt.Sprintf("v%d", bpf.ABI))}
+	d := &Datapath{dir: filepath.Join(c.Dir, fmt.Sprintf("v%d", bpf.ABI)), maxFDB: cmp.Or(c.MaxFDB, 65536)}
 	for _, sub := range []string{"maps", "links"} {
 		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("open data plane: %w", err)
@@ -58,12 +63,14 @@ func (d *Datapath) load(read func() (*ebpf.CollectionSpec, error)) (*ebpf.Collec
 	for _, m := range spec.Maps {
 		m.Pinning = ebpf.PinByName
 	}
+	spec.Maps["fdb"].MaxEntries, spec.Maps["neigh"].MaxEntries = uint32(d.maxFDB), uint32(4*d.maxFDB)
 	options := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: filepath.Join(d.dir, "maps")}}
 	return ebpf.NewCollectionWithOptions(spec, options)
 }
 
 // Close lets go of maps and programs. What is pinned goes on forwarding.
 func (d *Datapath) Close() {
+	d.drops.close()
 	d.tc.Close()
 	d.xdp.Close()
 }
@@ -100,10 +107,28 @@ func (d *Datapath) Diff(s State) ([]Change, error) {
 func (d *Datapath) Set(s State) ([]Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.setLocked(s)
+}
+
+// ErrNotSet is what Update says before the first Set.
+var ErrNotSet = errors.New("not known what is in force: call Set first")
+
+// Update changes what is in force by delta and returns what it had to change.
+func (d *Datapath) Update(delta Delta) ([]Change, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state == nil {
+		return nil, fmt.Errorf("update data plane: %w", ErrNotSet)
+	}
+	return d.setLocked(delta.apply(*d.state))
+}
+
+func (d *Datapath) setLocked(s State) ([]Change, error) {
 	steps, err := d.stepsLocked(s)
 	if err != nil {
 		return nil, err
 	}
+	d.state = nil
 	var done []Change
 	for _, step := range steps {
 		if err := step.do(); err != nil {
@@ -111,5 +136,6 @@ func (d *Datapath) Set(s State) ([]Change, error) {
 		}
 		done = append(done, step.Change)
 	}
+	d.state = &s
 	return done, nil
 }

@@ -86,5 +86,23 @@ type Remote struct {
 	Peer  netip.Addr
 }
 
+// Delta is what changes in a State. What Put has replaces what there is under
+// the same name: a network's VNI, an endpoint's Ifindex, a peer's IP, a
+// remote's VNI and MAC. To delete what is absent is a success.
+type Delta struct {
+	Put             State
+	HasUnderlay     bool // Put.Underlay replaces the Underlay
+	DeleteEndpoints []int
+	DeleteRemotes   []RemoteKey
+	DeletePeers     []netip.Addr
+	DeleteNetworks  []uint32
+}
+
+// RemoteKey names a Remote.
+type RemoteKey struct {
+	VNI uint32
+	MAC MAC
+}
+
 // ErrConflict is what two parts of a State are that cannot both be.
 var ErrConflict = errors.New("two owners")
