@@ -276,3 +276,19 @@ func TestThreadStateInOnePlace(t *testing.T) {
 		})
 	}
 }
+
+// TestDevicesInOnePlace: who makes devices elsewhere does it in another
+// thread's namespace sooner or later.
+func TestDevicesInOnePlace(t *testing.T) {
+	for _, s := range sources(t) {
+		if strings.HasPrefix(s.path, threadOnly) {
+			continue
+		}
+		for _, spec := range s.file.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			if err != nil || strings.HasPrefix(path, "github.com/vishvananda/") || path == "github.com/safchain/ethtool" {
+				t.Errorf("%s: imports %s: devices are made and read in %s only", s.path, path, threadOnly)
+			}
+		}
+	}
+}

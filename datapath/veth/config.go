@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package veth
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+)
+
+// Config says what a pair is to be. All but Name and NS may be left out.
+type Config struct {
+	Name   string  // of the host's end
+	Host   *NS     // of the host's end; nil: the caller's
+	NS     *NS     // of the container
+	Peer   string  // name of the container's end; "": eth0
+	MAC    [6]byte // of the container's end; zero: any
+	MTU    int     // of both ends; 0: 1500
+	Addrs  []netip.Prefix
+	Routes []Route
+	Queues int  // of each end, each way; 0: one, or one per CPU with XDP
+	XDP    bool // both ends are to be sent XDP frames
+}
+
+// Route is a route of the container through its end of the pair.
+type Route struct {
+	To  netip.Prefix
+	Via netip.Addr // invalid: To is on the link
+	MTU int        // 0: the device's
+}
+
+// Pair is a pair of devices.
+type Pair struct {
+	Name        string // host's end
+	Ifindex     int    // host's end
+	PeerIfindex int    // container's end, in its namespace
+	MAC         [6]byte
+}
+
+// Errors that callers look for.
+var (
+	ErrExists   = errors.New("name is taken")
+	ErrNotFound = errors.New("no such device")
+)
+
+const (
+	defaultPeer = "eth0"
+	defaultMTU  = 1500
+	maxName     = 15 // IFNAMSIZ with its zero
+)
+
+// complete checks c and fills in what was left out.
+func (c Config) complete() (Config, error) {
+	if c.Peer == "" {
+		c.Peer = defaultPeer
+	}
+	if c.MTU == 0 {
+		c.MTU = defaultMTU
+	}
+	if c.Queues == 0 {
+		c.Queues = 1
+		if c.XDP {
+			c.Queues = runtime.NumCPU()
+		}
+	}
+	return c, c.check()
+}
+
+func (c Config) check() error {
+	for _, name := range []string{c.Name, c.Peer} {
+		if name == "" || name == "." || name == ".." || len(name) > maxName || strings.ContainsAny(name, "/: \t\n\x00") {
+			return fmt.Errorf("%q is no name of a device: 1 to %d characters, no slash, colon or space", name, maxName)
+		}
+	}
+	if c.NS == nil {
+		return errors.New("the container has no network namespace")
+	}
+	if c.MTU < 68 || c.MTU > 65535 {
+		return fmt.Errorf("MTU %d is not between 68 and 65535", c.MTU)
+	}
+	if c.MAC[0]&1 != 0 {
+		return fmt.Errorf("MAC %v is a group's", net.HardwareAddr(c.MAC[:]))
+	}
+	if c.Queues < 0 {
+		return fmt.Errorf("%d queues", c.Queues)
+	}
+	for _, a := range c.Addrs {
+		if !a.IsValid() || a.Addr().Zone() != "" || a.Addr().IsUnspecified() || a.Addr().IsMulticast() {
+			return fmt.Errorf("%v is no address of a device", a)
+		}
+		if a.Addr().Is6() && c.MTU < 1280 {
+			return fmt.Errorf("address %v: IPv6 needs an MTU of 1280, not %d", a, c.MTU)
+		}
+	}
+	for _, r := range c.Routes {
+		if !r.To.IsValid() || r.Via.IsValid() && r.Via.Is4() != r.To.Addr().Is4() {
+			return fmt.Errorf("route to %v via %v: not of one family", r.To, r.Via)
+		}
+	}
+	return nil
+}
