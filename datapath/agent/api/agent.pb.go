@@ -189,58 +189,58 @@ func (Choice) EnumDescriptor() ([]byte, []int) {
 	return file_agent_proto_rawDescGZIP(), []int{2}
 }
 
-type WatchResponse_Kind int32
+type Event_Kind int32
 
 const (
-	WatchResponse_KIND_UNSPECIFIED WatchResponse_Kind = 0
-	WatchResponse_KIND_PUT         WatchResponse_Kind = 1 // added, or changed
-	WatchResponse_KIND_DELETED     WatchResponse_Kind = 2 // of the object, what names it
-	WatchResponse_KIND_SYNCED      WatchResponse_Kind = 3 // all that was there has been told
-	WatchResponse_KIND_RESET       WatchResponse_Kind = 4 // since is too old: forget all, everything follows
+	Event_KIND_UNSPECIFIED Event_Kind = 0
+	Event_KIND_PUT         Event_Kind = 1 // added, or changed
+	Event_KIND_DELETED     Event_Kind = 2 // the object is what it was
+	Event_KIND_RESET       Event_Kind = 3 // forget what you know: all that there is follows. since was 0, or too long ago
+	Event_KIND_SYNCED      Event_Kind = 4 // all that there is has been told
 )
 
-// Enum value maps for WatchResponse_Kind.
+// Enum value maps for Event_Kind.
 var (
-	WatchResponse_Kind_name = map[int32]string{
+	Event_Kind_name = map[int32]string{
 		0: "KIND_UNSPECIFIED",
 		1: "KIND_PUT",
 		2: "KIND_DELETED",
-		3: "KIND_SYNCED",
-		4: "KIND_RESET",
+		3: "KIND_RESET",
+		4: "KIND_SYNCED",
 	}
-	WatchResponse_Kind_value = map[string]int32{
+	Event_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_PUT":         1,
 		"KIND_DELETED":     2,
-		"KIND_SYNCED":      3,
-		"KIND_RESET":       4,
+		"KIND_RESET":       3,
+		"KIND_SYNCED":      4,
 	}
 )
 
-func (x WatchResponse_Kind) Enum() *WatchResponse_Kind {
-	p := new(WatchResponse_Kind)
+func (x Event_Kind) Enum() *Event_Kind {
+	p := new(Event_Kind)
 	*p = x
 	return p
 }
 
-func (x WatchResponse_Kind) String() string {
+func (x Event_Kind) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (WatchResponse_Kind) Descriptor() protoreflect.EnumDescriptor {
+func (Event_Kind) Descriptor() protoreflect.EnumDescriptor {
 	return file_agent_proto_enumTypes[3].Descriptor()
 }
 
-func (WatchResponse_Kind) Type() protoreflect.EnumType {
+func (Event_Kind) Type() protoreflect.EnumType {
 	return &file_agent_proto_enumTypes[3]
 }
 
-func (x WatchResponse_Kind) Number() protoreflect.EnumNumber {
+func (x Event_Kind) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use WatchResponse_Kind.Descriptor instead.
-func (WatchResponse_Kind) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use Event_Kind.Descriptor instead.
+func (Event_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_agent_proto_rawDescGZIP(), []int{44, 0}
 }
 
@@ -427,16 +427,24 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 
 type GetStatusResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bpffs         string                 `protobuf:"bytes,1,opt,name=bpffs,proto3" json:"bpffs,omitempty"` // where maps and links are pinned
-	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"` // the file with the records
-	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	Networks      uint32                 `protobuf:"varint,4,opt,name=networks,proto3" json:"networks,omitempty"`
-	Endpoints     uint32                 `protobuf:"varint,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Vteps         uint32                 `protobuf:"varint,6,opt,name=vteps,proto3" json:"vteps,omitempty"`
-	Remotes       uint32                 `protobuf:"varint,7,opt,name=remotes,proto3" json:"remotes,omitempty"`
-	Underlay      *Underlay              `protobuf:"bytes,8,opt,name=underlay,proto3" json:"underlay,omitempty"`
-	Capabilities  []*Capability          `protobuf:"bytes,9,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
-	Abi           uint32                 `protobuf:"varint,10,opt,name=abi,proto3" json:"abi,omitempty"` // layout of the maps
+	Bpffs         string                 `protobuf:"bytes,1,opt,name=bpffs,proto3" json:"bpffs,omitempty"`        // where maps and links are pinned
+	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`        // the file with the records
+	Abi           uint32                 `protobuf:"varint,3,opt,name=abi,proto3" json:"abi,omitempty"`           // layout of the maps
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // the newest change
+	Oldest        uint64                 `protobuf:"varint,5,opt,name=oldest,proto3" json:"oldest,omitempty"`     // the oldest that a Watch can begin after
+	Networks      uint32                 `protobuf:"varint,6,opt,name=networks,proto3" json:"networks,omitempty"`
+	Endpoints     uint32                 `protobuf:"varint,7,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Broken        uint32                 `protobuf:"varint,8,opt,name=broken,proto3" json:"broken,omitempty"` // endpoints that forward nothing
+	Vteps         uint32                 `protobuf:"varint,9,opt,name=vteps,proto3" json:"vteps,omitempty"`
+	StaleVteps    uint32                 `protobuf:"varint,10,opt,name=stale_vteps,json=staleVteps,proto3" json:"stale_vteps,omitempty"` // whose next hop is not known for certain
+	Remotes       uint32                 `protobuf:"varint,11,opt,name=remotes,proto3" json:"remotes,omitempty"`
+	Underlay      *Underlay              `protobuf:"bytes,12,opt,name=underlay,proto3" json:"underlay,omitempty"`
+	Repaired      uint64                 `protobuf:"varint,13,opt,name=repaired,proto3" json:"repaired,omitempty"` // writes that reconciling needed since the start
+	Removed       uint64                 `protobuf:"varint,14,opt,name=removed,proto3" json:"removed,omitempty"`   // endpoints whose namespace went without a word, since the start
+	Lost          uint64                 `protobuf:"varint,15,opt,name=lost,proto3" json:"lost,omitempty"`         // pairs that went while their endpoint was there, since the start
+	LastReconcile string                 `protobuf:"bytes,16,opt,name=last_reconcile,json=lastReconcile,proto3" json:"last_reconcile,omitempty"`
+	LastError     string                 `protobuf:"bytes,17,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	Capabilities  []*Capability          `protobuf:"bytes,18,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -485,9 +493,23 @@ func (x *GetStatusResponse) GetStore() string {
 	return ""
 }
 
+func (x *GetStatusResponse) GetAbi() uint32 {
+	if x != nil {
+		return x.Abi
+	}
+	return 0
+}
+
 func (x *GetStatusResponse) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
 	}
 	return 0
 }
@@ -506,9 +528,23 @@ func (x *GetStatusResponse) GetEndpoints() uint32 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetBroken() uint32 {
+	if x != nil {
+		return x.Broken
+	}
+	return 0
+}
+
 func (x *GetStatusResponse) GetVteps() uint32 {
 	if x != nil {
 		return x.Vteps
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetStaleVteps() uint32 {
+	if x != nil {
+		return x.StaleVteps
 	}
 	return 0
 }
@@ -527,18 +563,46 @@ func (x *GetStatusResponse) GetUnderlay() *Underlay {
 	return nil
 }
 
+func (x *GetStatusResponse) GetRepaired() uint64 {
+	if x != nil {
+		return x.Repaired
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetRemoved() uint64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetLastReconcile() string {
+	if x != nil {
+		return x.LastReconcile
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
 func (x *GetStatusResponse) GetCapabilities() []*Capability {
 	if x != nil {
 		return x.Capabilities
 	}
 	return nil
-}
-
-func (x *GetStatusResponse) GetAbi() uint32 {
-	if x != nil {
-		return x.Abi
-	}
-	return 0
 }
 
 // Capability is something that not every host has.
@@ -975,11 +1039,11 @@ type Endpoint struct {
 	Mtu       uint32                 `protobuf:"varint,7,opt,name=mtu,proto3" json:"mtu,omitempty"`            // 0: the network's
 	Mode      Mode                   `protobuf:"varint,8,opt,name=mode,proto3,enum=foundry.datapath.v1.Mode" json:"mode,omitempty"`
 	Trusted   bool                   `protobuf:"varint,9,opt,name=trusted,proto3" json:"trusted,omitempty"` // may send from any address
-	Routes    []*Route               `protobuf:"bytes,10,rep,name=routes,proto3" json:"routes,omitempty"`
 	// Filled in by the server.
-	Ifindex       uint32 `protobuf:"varint,11,opt,name=ifindex,proto3" json:"ifindex,omitempty"` // of the host's end
-	HostIfname    string `protobuf:"bytes,12,opt,name=host_ifname,json=hostIfname,proto3" json:"host_ifname,omitempty"`
-	Generation    uint64 `protobuf:"varint,13,opt,name=generation,proto3" json:"generation,omitempty"` // of this endpoint among those that had the name
+	Ifindex       uint32 `protobuf:"varint,10,opt,name=ifindex,proto3" json:"ifindex,omitempty"` // of the host's end
+	HostIfname    string `protobuf:"bytes,11,opt,name=host_ifname,json=hostIfname,proto3" json:"host_ifname,omitempty"`
+	Generation    uint64 `protobuf:"varint,12,opt,name=generation,proto3" json:"generation,omitempty"` // of this endpoint among those that had the name
+	Problem       string `protobuf:"bytes,13,opt,name=problem,proto3" json:"problem,omitempty"`        // why it forwards nothing; "": it forwards
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1077,13 +1141,6 @@ func (x *Endpoint) GetTrusted() bool {
 	return false
 }
 
-func (x *Endpoint) GetRoutes() []*Route {
-	if x != nil {
-		return x.Routes
-	}
-	return nil
-}
-
 func (x *Endpoint) GetIfindex() uint32 {
 	if x != nil {
 		return x.Ifindex
@@ -1105,54 +1162,9 @@ func (x *Endpoint) GetGeneration() uint64 {
 	return 0
 }
 
-type Route struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Destination   string                 `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"` // 0.0.0.0/0
-	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`         // "": on the link
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Route) Reset() {
-	*x = Route{}
-	mi := &file_agent_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Route) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Route) ProtoMessage() {}
-
-func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[14]
+func (x *Endpoint) GetProblem() string {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Route.ProtoReflect.Descriptor instead.
-func (*Route) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *Route) GetDestination() string {
-	if x != nil {
-		return x.Destination
-	}
-	return ""
-}
-
-func (x *Route) GetGateway() string {
-	if x != nil {
-		return x.Gateway
+		return x.Problem
 	}
 	return ""
 }
@@ -1166,7 +1178,7 @@ type AddEndpointRequest struct {
 
 func (x *AddEndpointRequest) Reset() {
 	*x = AddEndpointRequest{}
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1190,7 @@ func (x *AddEndpointRequest) String() string {
 func (*AddEndpointRequest) ProtoMessage() {}
 
 func (x *AddEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1203,7 @@ func (x *AddEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AddEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{15}
+	return file_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AddEndpointRequest) GetEndpoint() *Endpoint {
@@ -1210,7 +1222,7 @@ type AddEndpointResponse struct {
 
 func (x *AddEndpointResponse) Reset() {
 	*x = AddEndpointResponse{}
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1234,7 @@ func (x *AddEndpointResponse) String() string {
 func (*AddEndpointResponse) ProtoMessage() {}
 
 func (x *AddEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1247,7 @@ func (x *AddEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AddEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{16}
+	return file_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AddEndpointResponse) GetEndpoint() *Endpoint {
@@ -1254,7 +1266,7 @@ type DeleteEndpointRequest struct {
 
 func (x *DeleteEndpointRequest) Reset() {
 	*x = DeleteEndpointRequest{}
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1278,7 @@ func (x *DeleteEndpointRequest) String() string {
 func (*DeleteEndpointRequest) ProtoMessage() {}
 
 func (x *DeleteEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1291,7 @@ func (x *DeleteEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DeleteEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteEndpointRequest) GetName() string {
@@ -1297,7 +1309,7 @@ type DeleteEndpointResponse struct {
 
 func (x *DeleteEndpointResponse) Reset() {
 	*x = DeleteEndpointResponse{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1321,7 @@ func (x *DeleteEndpointResponse) String() string {
 func (*DeleteEndpointResponse) ProtoMessage() {}
 
 func (x *DeleteEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1334,7 @@ func (x *DeleteEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DeleteEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{17}
 }
 
 type ListEndpointsRequest struct {
@@ -1334,7 +1346,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1358,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1371,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListEndpointsRequest) GetVni() uint32 {
@@ -1378,7 +1390,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1402,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1415,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -1423,18 +1435,18 @@ type Underlay struct {
 	Encap  Encap                  `protobuf:"varint,5,opt,name=encap,proto3,enum=foundry.datapath.v1.Encap" json:"encap,omitempty"`
 	Xdp    Choice                 `protobuf:"varint,6,opt,name=xdp,proto3,enum=foundry.datapath.v1.Choice" json:"xdp,omitempty"`
 	// Filled in by the server.
-	Ifindex       uint32 `protobuf:"varint,7,opt,name=ifindex,proto3" json:"ifindex,omitempty"`
+	Ifindex       uint32 `protobuf:"varint,7,opt,name=ifindex,proto3" json:"ifindex,omitempty"` // 0: the device is gone
 	Mtu           uint32 `protobuf:"varint,8,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	EncapUsed     Encap  `protobuf:"varint,9,opt,name=encap_used,json=encapUsed,proto3,enum=foundry.datapath.v1.Encap" json:"encap_used,omitempty"`
 	XdpUsed       bool   `protobuf:"varint,10,opt,name=xdp_used,json=xdpUsed,proto3" json:"xdp_used,omitempty"`
-	Problem       string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"` // "": none
+	Mac           string `protobuf:"bytes,11,opt,name=mac,proto3" json:"mac,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Underlay) Reset() {
 	*x = Underlay{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1458,7 @@ func (x *Underlay) String() string {
 func (*Underlay) ProtoMessage() {}
 
 func (x *Underlay) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1471,7 @@ func (x *Underlay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Underlay.ProtoReflect.Descriptor instead.
 func (*Underlay) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Underlay) GetIfname() string {
@@ -1532,9 +1544,9 @@ func (x *Underlay) GetXdpUsed() bool {
 	return false
 }
 
-func (x *Underlay) GetProblem() string {
+func (x *Underlay) GetMac() string {
 	if x != nil {
-		return x.Problem
+		return x.Mac
 	}
 	return ""
 }
@@ -1548,7 +1560,7 @@ type SetUnderlayRequest struct {
 
 func (x *SetUnderlayRequest) Reset() {
 	*x = SetUnderlayRequest{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1572,7 @@ func (x *SetUnderlayRequest) String() string {
 func (*SetUnderlayRequest) ProtoMessage() {}
 
 func (x *SetUnderlayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1585,7 @@ func (x *SetUnderlayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUnderlayRequest.ProtoReflect.Descriptor instead.
 func (*SetUnderlayRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetUnderlayRequest) GetUnderlay() *Underlay {
@@ -1592,7 +1604,7 @@ type SetUnderlayResponse struct {
 
 func (x *SetUnderlayResponse) Reset() {
 	*x = SetUnderlayResponse{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1616,7 @@ func (x *SetUnderlayResponse) String() string {
 func (*SetUnderlayResponse) ProtoMessage() {}
 
 func (x *SetUnderlayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1629,7 @@ func (x *SetUnderlayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUnderlayResponse.ProtoReflect.Descriptor instead.
 func (*SetUnderlayResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetUnderlayResponse) GetUnderlay() *Underlay {
@@ -1635,7 +1647,7 @@ type GetUnderlayRequest struct {
 
 func (x *GetUnderlayRequest) Reset() {
 	*x = GetUnderlayRequest{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1659,7 @@ func (x *GetUnderlayRequest) String() string {
 func (*GetUnderlayRequest) ProtoMessage() {}
 
 func (x *GetUnderlayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1672,7 @@ func (x *GetUnderlayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnderlayRequest.ProtoReflect.Descriptor instead.
 func (*GetUnderlayRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 type GetUnderlayResponse struct {
@@ -1672,7 +1684,7 @@ type GetUnderlayResponse struct {
 
 func (x *GetUnderlayResponse) Reset() {
 	*x = GetUnderlayResponse{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1696,7 @@ func (x *GetUnderlayResponse) String() string {
 func (*GetUnderlayResponse) ProtoMessage() {}
 
 func (x *GetUnderlayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1709,7 @@ func (x *GetUnderlayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnderlayResponse.ProtoReflect.Descriptor instead.
 func (*GetUnderlayResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetUnderlayResponse) GetUnderlay() *Underlay {
@@ -1715,15 +1727,15 @@ type VTEP struct {
 	Down    bool                   `protobuf:"varint,3,opt,name=down,proto3" json:"down,omitempty"` // frames for it are dropped
 	// Filled in by the server.
 	NextHop       string `protobuf:"bytes,4,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // MAC
-	Stale         bool   `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`                   // the next hop is not known for certain
-	Problem       string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`                // "": none
+	Stale         bool   `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`                   // the next hop is not known for certain: the kernel finds it, frame by frame
+	PathMtu       uint32 `protobuf:"varint,6,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VTEP) Reset() {
 	*x = VTEP{}
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1747,7 @@ func (x *VTEP) String() string {
 func (*VTEP) ProtoMessage() {}
 
 func (x *VTEP) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1760,7 @@ func (x *VTEP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VTEP.ProtoReflect.Descriptor instead.
 func (*VTEP) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *VTEP) GetAddress() string {
@@ -1786,11 +1798,11 @@ func (x *VTEP) GetStale() bool {
 	return false
 }
 
-func (x *VTEP) GetProblem() string {
+func (x *VTEP) GetPathMtu() uint32 {
 	if x != nil {
-		return x.Problem
+		return x.PathMtu
 	}
-	return ""
+	return 0
 }
 
 type AddVTEPRequest struct {
@@ -1802,7 +1814,7 @@ type AddVTEPRequest struct {
 
 func (x *AddVTEPRequest) Reset() {
 	*x = AddVTEPRequest{}
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +1826,7 @@ func (x *AddVTEPRequest) String() string {
 func (*AddVTEPRequest) ProtoMessage() {}
 
 func (x *AddVTEPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +1839,7 @@ func (x *AddVTEPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddVTEPRequest.ProtoReflect.Descriptor instead.
 func (*AddVTEPRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{27}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AddVTEPRequest) GetVtep() *VTEP {
@@ -1846,7 +1858,7 @@ type AddVTEPResponse struct {
 
 func (x *AddVTEPResponse) Reset() {
 	*x = AddVTEPResponse{}
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1870,7 @@ func (x *AddVTEPResponse) String() string {
 func (*AddVTEPResponse) ProtoMessage() {}
 
 func (x *AddVTEPResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1883,7 @@ func (x *AddVTEPResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddVTEPResponse.ProtoReflect.Descriptor instead.
 func (*AddVTEPResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{28}
+	return file_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddVTEPResponse) GetVtep() *VTEP {
@@ -1890,7 +1902,7 @@ type DeleteVTEPRequest struct {
 
 func (x *DeleteVTEPRequest) Reset() {
 	*x = DeleteVTEPRequest{}
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +1914,7 @@ func (x *DeleteVTEPRequest) String() string {
 func (*DeleteVTEPRequest) ProtoMessage() {}
 
 func (x *DeleteVTEPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +1927,7 @@ func (x *DeleteVTEPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVTEPRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVTEPRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{29}
+	return file_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteVTEPRequest) GetAddress() string {
@@ -1933,7 +1945,7 @@ type DeleteVTEPResponse struct {
 
 func (x *DeleteVTEPResponse) Reset() {
 	*x = DeleteVTEPResponse{}
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +1957,7 @@ func (x *DeleteVTEPResponse) String() string {
 func (*DeleteVTEPResponse) ProtoMessage() {}
 
 func (x *DeleteVTEPResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +1970,7 @@ func (x *DeleteVTEPResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVTEPResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVTEPResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{30}
+	return file_agent_proto_rawDescGZIP(), []int{29}
 }
 
 type ListVTEPsRequest struct {
@@ -1969,7 +1981,7 @@ type ListVTEPsRequest struct {
 
 func (x *ListVTEPsRequest) Reset() {
 	*x = ListVTEPsRequest{}
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +1993,7 @@ func (x *ListVTEPsRequest) String() string {
 func (*ListVTEPsRequest) ProtoMessage() {}
 
 func (x *ListVTEPsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2006,7 @@ func (x *ListVTEPsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVTEPsRequest.ProtoReflect.Descriptor instead.
 func (*ListVTEPsRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{31}
+	return file_agent_proto_rawDescGZIP(), []int{30}
 }
 
 type ListVTEPsResponse struct {
@@ -2006,7 +2018,7 @@ type ListVTEPsResponse struct {
 
 func (x *ListVTEPsResponse) Reset() {
 	*x = ListVTEPsResponse{}
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2030,7 @@ func (x *ListVTEPsResponse) String() string {
 func (*ListVTEPsResponse) ProtoMessage() {}
 
 func (x *ListVTEPsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2043,7 @@ func (x *ListVTEPsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVTEPsResponse.ProtoReflect.Descriptor instead.
 func (*ListVTEPsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{32}
+	return file_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListVTEPsResponse) GetVteps() []*VTEP {
@@ -2057,7 +2069,7 @@ type FDBEntry struct {
 
 func (x *FDBEntry) Reset() {
 	*x = FDBEntry{}
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2081,7 @@ func (x *FDBEntry) String() string {
 func (*FDBEntry) ProtoMessage() {}
 
 func (x *FDBEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2094,7 @@ func (x *FDBEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FDBEntry.ProtoReflect.Descriptor instead.
 func (*FDBEntry) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{33}
+	return file_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FDBEntry) GetVni() uint32 {
@@ -2129,7 +2141,7 @@ type AddFDBRequest struct {
 
 func (x *AddFDBRequest) Reset() {
 	*x = AddFDBRequest{}
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2153,7 @@ func (x *AddFDBRequest) String() string {
 func (*AddFDBRequest) ProtoMessage() {}
 
 func (x *AddFDBRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2166,7 @@ func (x *AddFDBRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFDBRequest.ProtoReflect.Descriptor instead.
 func (*AddFDBRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{34}
+	return file_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AddFDBRequest) GetEntries() []*FDBEntry {
@@ -2172,7 +2184,7 @@ type AddFDBResponse struct {
 
 func (x *AddFDBResponse) Reset() {
 	*x = AddFDBResponse{}
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2196,7 @@ func (x *AddFDBResponse) String() string {
 func (*AddFDBResponse) ProtoMessage() {}
 
 func (x *AddFDBResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2209,7 @@ func (x *AddFDBResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFDBResponse.ProtoReflect.Descriptor instead.
 func (*AddFDBResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{35}
+	return file_agent_proto_rawDescGZIP(), []int{34}
 }
 
 type DeleteFDBRequest struct {
@@ -2209,7 +2221,7 @@ type DeleteFDBRequest struct {
 
 func (x *DeleteFDBRequest) Reset() {
 	*x = DeleteFDBRequest{}
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2233,7 @@ func (x *DeleteFDBRequest) String() string {
 func (*DeleteFDBRequest) ProtoMessage() {}
 
 func (x *DeleteFDBRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2246,7 @@ func (x *DeleteFDBRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFDBRequest.ProtoReflect.Descriptor instead.
 func (*DeleteFDBRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{36}
+	return file_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeleteFDBRequest) GetEntries() []*FDBEntry {
@@ -2252,7 +2264,7 @@ type DeleteFDBResponse struct {
 
 func (x *DeleteFDBResponse) Reset() {
 	*x = DeleteFDBResponse{}
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2276,7 @@ func (x *DeleteFDBResponse) String() string {
 func (*DeleteFDBResponse) ProtoMessage() {}
 
 func (x *DeleteFDBResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2289,7 @@ func (x *DeleteFDBResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFDBResponse.ProtoReflect.Descriptor instead.
 func (*DeleteFDBResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{37}
+	return file_agent_proto_rawDescGZIP(), []int{36}
 }
 
 type ListFDBRequest struct {
@@ -2291,7 +2303,7 @@ type ListFDBRequest struct {
 
 func (x *ListFDBRequest) Reset() {
 	*x = ListFDBRequest{}
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2315,7 @@ func (x *ListFDBRequest) String() string {
 func (*ListFDBRequest) ProtoMessage() {}
 
 func (x *ListFDBRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2328,7 @@ func (x *ListFDBRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFDBRequest.ProtoReflect.Descriptor instead.
 func (*ListFDBRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{38}
+	return file_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListFDBRequest) GetVni() uint32 {
@@ -2349,7 +2361,7 @@ type ListFDBResponse struct {
 
 func (x *ListFDBResponse) Reset() {
 	*x = ListFDBResponse{}
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2373,7 @@ func (x *ListFDBResponse) String() string {
 func (*ListFDBResponse) ProtoMessage() {}
 
 func (x *ListFDBResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2386,7 @@ func (x *ListFDBResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFDBResponse.ProtoReflect.Descriptor instead.
 func (*ListFDBResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{39}
+	return file_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListFDBResponse) GetEntries() []*FDBEntry {
@@ -2393,7 +2405,7 @@ type ListCountersRequest struct {
 
 func (x *ListCountersRequest) Reset() {
 	*x = ListCountersRequest{}
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2417,7 @@ func (x *ListCountersRequest) String() string {
 func (*ListCountersRequest) ProtoMessage() {}
 
 func (x *ListCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2430,7 @@ func (x *ListCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCountersRequest.ProtoReflect.Descriptor instead.
 func (*ListCountersRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{40}
+	return file_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListCountersRequest) GetEndpoint() string {
@@ -2437,7 +2449,7 @@ type ListCountersResponse struct {
 
 func (x *ListCountersResponse) Reset() {
 	*x = ListCountersResponse{}
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2461,7 @@ func (x *ListCountersResponse) String() string {
 func (*ListCountersResponse) ProtoMessage() {}
 
 func (x *ListCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2474,7 @@ func (x *ListCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCountersResponse.ProtoReflect.Descriptor instead.
 func (*ListCountersResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{41}
+	return file_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListCountersResponse) GetCounters() []*Counter {
@@ -2487,7 +2499,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_agent_proto_msgTypes[42]
+	mi := &file_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2511,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[42]
+	mi := &file_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2524,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{42}
+	return file_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Counter) GetEndpoint() string {
@@ -2559,14 +2571,15 @@ func (x *Counter) GetBytes() uint64 {
 
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Since         uint64                 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"` // 0: all that there is, then what comes
+	Since         uint64                 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`              // 0: all that there is, then what comes
+	NoFdb         bool                   `protobuf:"varint,2,opt,name=no_fdb,json=noFdb,proto3" json:"no_fdb,omitempty"` // nothing about FDB entries
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_agent_proto_msgTypes[43]
+	mi := &file_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2591,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[43]
+	mi := &file_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2604,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{43}
+	return file_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WatchRequest) GetSince() uint64 {
@@ -2601,25 +2614,23 @@ func (x *WatchRequest) GetSince() uint64 {
 	return 0
 }
 
+func (x *WatchRequest) GetNoFdb() bool {
+	if x != nil {
+		return x.NoFdb
+	}
+	return false
+}
+
 type WatchResponse struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Kind     WatchResponse_Kind     `protobuf:"varint,2,opt,name=kind,proto3,enum=foundry.datapath.v1.WatchResponse_Kind" json:"kind,omitempty"`
-	// Types that are valid to be assigned to Object:
-	//
-	//	*WatchResponse_Network
-	//	*WatchResponse_Endpoint
-	//	*WatchResponse_Vtep
-	//	*WatchResponse_Fdb
-	//	*WatchResponse_Underlay
-	Object        isWatchResponse_Object `protobuf_oneof:"object"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_agent_proto_msgTypes[44]
+	mi := &file_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2642,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[44]
+	mi := &file_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,108 +2655,169 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *WatchResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type Event struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Kind     Event_Kind             `protobuf:"varint,2,opt,name=kind,proto3,enum=foundry.datapath.v1.Event_Kind" json:"kind,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // why, when nobody asked for it
+	// Types that are valid to be assigned to Object:
+	//
+	//	*Event_Network
+	//	*Event_Endpoint
+	//	*Event_Vtep
+	//	*Event_Fdb
+	//	*Event_Underlay
+	Object        isEvent_Object `protobuf_oneof:"object"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_agent_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
 	return file_agent_proto_rawDescGZIP(), []int{44}
 }
 
-func (x *WatchResponse) GetRevision() uint64 {
+func (x *Event) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
 	}
 	return 0
 }
 
-func (x *WatchResponse) GetKind() WatchResponse_Kind {
+func (x *Event) GetKind() Event_Kind {
 	if x != nil {
 		return x.Kind
 	}
-	return WatchResponse_KIND_UNSPECIFIED
+	return Event_KIND_UNSPECIFIED
 }
 
-func (x *WatchResponse) GetObject() isWatchResponse_Object {
+func (x *Event) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Event) GetObject() isEvent_Object {
 	if x != nil {
 		return x.Object
 	}
 	return nil
 }
 
-func (x *WatchResponse) GetNetwork() *Network {
+func (x *Event) GetNetwork() *Network {
 	if x != nil {
-		if x, ok := x.Object.(*WatchResponse_Network); ok {
+		if x, ok := x.Object.(*Event_Network); ok {
 			return x.Network
 		}
 	}
 	return nil
 }
 
-func (x *WatchResponse) GetEndpoint() *Endpoint {
+func (x *Event) GetEndpoint() *Endpoint {
 	if x != nil {
-		if x, ok := x.Object.(*WatchResponse_Endpoint); ok {
+		if x, ok := x.Object.(*Event_Endpoint); ok {
 			return x.Endpoint
 		}
 	}
 	return nil
 }
 
-func (x *WatchResponse) GetVtep() *VTEP {
+func (x *Event) GetVtep() *VTEP {
 	if x != nil {
-		if x, ok := x.Object.(*WatchResponse_Vtep); ok {
+		if x, ok := x.Object.(*Event_Vtep); ok {
 			return x.Vtep
 		}
 	}
 	return nil
 }
 
-func (x *WatchResponse) GetFdb() *FDBEntry {
+func (x *Event) GetFdb() *FDBEntry {
 	if x != nil {
-		if x, ok := x.Object.(*WatchResponse_Fdb); ok {
+		if x, ok := x.Object.(*Event_Fdb); ok {
 			return x.Fdb
 		}
 	}
 	return nil
 }
 
-func (x *WatchResponse) GetUnderlay() *Underlay {
+func (x *Event) GetUnderlay() *Underlay {
 	if x != nil {
-		if x, ok := x.Object.(*WatchResponse_Underlay); ok {
+		if x, ok := x.Object.(*Event_Underlay); ok {
 			return x.Underlay
 		}
 	}
 	return nil
 }
 
-type isWatchResponse_Object interface {
-	isWatchResponse_Object()
+type isEvent_Object interface {
+	isEvent_Object()
 }
 
-type WatchResponse_Network struct {
-	Network *Network `protobuf:"bytes,3,opt,name=network,proto3,oneof"`
+type Event_Network struct {
+	Network *Network `protobuf:"bytes,4,opt,name=network,proto3,oneof"`
 }
 
-type WatchResponse_Endpoint struct {
-	Endpoint *Endpoint `protobuf:"bytes,4,opt,name=endpoint,proto3,oneof"`
+type Event_Endpoint struct {
+	Endpoint *Endpoint `protobuf:"bytes,5,opt,name=endpoint,proto3,oneof"`
 }
 
-type WatchResponse_Vtep struct {
-	Vtep *VTEP `protobuf:"bytes,5,opt,name=vtep,proto3,oneof"`
+type Event_Vtep struct {
+	Vtep *VTEP `protobuf:"bytes,6,opt,name=vtep,proto3,oneof"`
 }
 
-type WatchResponse_Fdb struct {
-	Fdb *FDBEntry `protobuf:"bytes,6,opt,name=fdb,proto3,oneof"`
+type Event_Fdb struct {
+	Fdb *FDBEntry `protobuf:"bytes,7,opt,name=fdb,proto3,oneof"`
 }
 
-type WatchResponse_Underlay struct {
-	Underlay *Underlay `protobuf:"bytes,7,opt,name=underlay,proto3,oneof"`
+type Event_Underlay struct {
+	Underlay *Underlay `protobuf:"bytes,8,opt,name=underlay,proto3,oneof"`
 }
 
-func (*WatchResponse_Network) isWatchResponse_Object() {}
+func (*Event_Network) isEvent_Object() {}
 
-func (*WatchResponse_Endpoint) isWatchResponse_Object() {}
+func (*Event_Endpoint) isEvent_Object() {}
 
-func (*WatchResponse_Vtep) isWatchResponse_Object() {}
+func (*Event_Vtep) isEvent_Object() {}
 
-func (*WatchResponse_Fdb) isWatchResponse_Object() {}
+func (*Event_Fdb) isEvent_Object() {}
 
-func (*WatchResponse_Underlay) isWatchResponse_Object() {}
+func (*Event_Underlay) isEvent_Object() {}
 
 type WatchDropsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3389,19 +3461,29 @@ const file_agent_proto_rawDesc = "" +
 	"\x05major\x18\x01 \x01(\rR\x05major\x12\x14\n" +
 	"\x05minor\x18\x02 \x01(\rR\x05minor\x12\x16\n" +
 	"\x06server\x18\x03 \x01(\tR\x06server\"\x12\n" +
-	"\x10GetStatusRequest\"\xd7\x02\n" +
+	"\x10GetStatusRequest\"\xb8\x04\n" +
 	"\x11GetStatusResponse\x12\x14\n" +
 	"\x05bpffs\x18\x01 \x01(\tR\x05bpffs\x12\x14\n" +
-	"\x05store\x18\x02 \x01(\tR\x05store\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x1a\n" +
-	"\bnetworks\x18\x04 \x01(\rR\bnetworks\x12\x1c\n" +
-	"\tendpoints\x18\x05 \x01(\rR\tendpoints\x12\x14\n" +
-	"\x05vteps\x18\x06 \x01(\rR\x05vteps\x12\x18\n" +
-	"\aremotes\x18\a \x01(\rR\aremotes\x129\n" +
-	"\bunderlay\x18\b \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\x12C\n" +
-	"\fcapabilities\x18\t \x03(\v2\x1f.foundry.datapath.v1.CapabilityR\fcapabilities\x12\x10\n" +
-	"\x03abi\x18\n" +
-	" \x01(\rR\x03abi\"N\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
+	"\x03abi\x18\x03 \x01(\rR\x03abi\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06oldest\x18\x05 \x01(\x04R\x06oldest\x12\x1a\n" +
+	"\bnetworks\x18\x06 \x01(\rR\bnetworks\x12\x1c\n" +
+	"\tendpoints\x18\a \x01(\rR\tendpoints\x12\x16\n" +
+	"\x06broken\x18\b \x01(\rR\x06broken\x12\x14\n" +
+	"\x05vteps\x18\t \x01(\rR\x05vteps\x12\x1f\n" +
+	"\vstale_vteps\x18\n" +
+	" \x01(\rR\n" +
+	"staleVteps\x12\x18\n" +
+	"\aremotes\x18\v \x01(\rR\aremotes\x129\n" +
+	"\bunderlay\x18\f \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\x12\x1a\n" +
+	"\brepaired\x18\r \x01(\x04R\brepaired\x12\x18\n" +
+	"\aremoved\x18\x0e \x01(\x04R\aremoved\x12\x12\n" +
+	"\x04lost\x18\x0f \x01(\x04R\x04lost\x12%\n" +
+	"\x0elast_reconcile\x18\x10 \x01(\tR\rlastReconcile\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x11 \x01(\tR\tlastError\x12C\n" +
+	"\fcapabilities\x18\x12 \x03(\v2\x1f.foundry.datapath.v1.CapabilityR\fcapabilities\"N\n" +
 	"\n" +
 	"Capability\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -3424,7 +3506,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x15DeleteNetworkResponse\"\x15\n" +
 	"\x13ListNetworksRequest\"P\n" +
 	"\x14ListNetworksResponse\x128\n" +
-	"\bnetworks\x18\x01 \x03(\v2\x1c.foundry.datapath.v1.NetworkR\bnetworks\"\xf8\x02\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x1c.foundry.datapath.v1.NetworkR\bnetworks\"\xde\x02\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vni\x18\x02 \x01(\rR\x03vni\x12\x14\n" +
@@ -3434,18 +3516,15 @@ const file_agent_proto_rawDesc = "" +
 	"\taddresses\x18\x06 \x03(\tR\taddresses\x12\x10\n" +
 	"\x03mtu\x18\a \x01(\rR\x03mtu\x12-\n" +
 	"\x04mode\x18\b \x01(\x0e2\x19.foundry.datapath.v1.ModeR\x04mode\x12\x18\n" +
-	"\atrusted\x18\t \x01(\bR\atrusted\x122\n" +
-	"\x06routes\x18\n" +
-	" \x03(\v2\x1a.foundry.datapath.v1.RouteR\x06routes\x12\x18\n" +
-	"\aifindex\x18\v \x01(\rR\aifindex\x12\x1f\n" +
-	"\vhost_ifname\x18\f \x01(\tR\n" +
+	"\atrusted\x18\t \x01(\bR\atrusted\x12\x18\n" +
+	"\aifindex\x18\n" +
+	" \x01(\rR\aifindex\x12\x1f\n" +
+	"\vhost_ifname\x18\v \x01(\tR\n" +
 	"hostIfname\x12\x1e\n" +
 	"\n" +
-	"generation\x18\r \x01(\x04R\n" +
-	"generation\"C\n" +
-	"\x05Route\x12 \n" +
-	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x18\n" +
-	"\agateway\x18\x02 \x01(\tR\agateway\"O\n" +
+	"generation\x18\f \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\aproblem\x18\r \x01(\tR\aproblem\"O\n" +
 	"\x12AddEndpointRequest\x129\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.EndpointR\bendpoint\"P\n" +
 	"\x13AddEndpointResponse\x129\n" +
@@ -3457,7 +3536,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03vni\x18\x01 \x01(\rH\x00R\x03vni\x88\x01\x01B\x06\n" +
 	"\x04_vni\"T\n" +
 	"\x15ListEndpointsResponse\x12;\n" +
-	"\tendpoints\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.EndpointR\tendpoints\"\xdb\x02\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.EndpointR\tendpoints\"\xd3\x02\n" +
 	"\bUnderlay\x12\x16\n" +
 	"\x06ifname\x18\x01 \x01(\tR\x06ifname\x12\x12\n" +
 	"\x04ipv4\x18\x02 \x01(\tR\x04ipv4\x12\x12\n" +
@@ -3470,22 +3549,22 @@ const file_agent_proto_rawDesc = "" +
 	"\n" +
 	"encap_used\x18\t \x01(\x0e2\x1a.foundry.datapath.v1.EncapR\tencapUsed\x12\x19\n" +
 	"\bxdp_used\x18\n" +
-	" \x01(\bR\axdpUsed\x12\x18\n" +
-	"\aproblem\x18\v \x01(\tR\aproblem\"O\n" +
+	" \x01(\bR\axdpUsed\x12\x10\n" +
+	"\x03mac\x18\v \x01(\tR\x03mac\"O\n" +
 	"\x12SetUnderlayRequest\x129\n" +
 	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"P\n" +
 	"\x13SetUnderlayResponse\x129\n" +
 	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"\x14\n" +
 	"\x12GetUnderlayRequest\"P\n" +
 	"\x13GetUnderlayResponse\x129\n" +
-	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"\x91\x01\n" +
+	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"\x92\x01\n" +
 	"\x04VTEP\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03mtu\x18\x02 \x01(\rR\x03mtu\x12\x12\n" +
 	"\x04down\x18\x03 \x01(\bR\x04down\x12\x19\n" +
 	"\bnext_hop\x18\x04 \x01(\tR\anextHop\x12\x14\n" +
-	"\x05stale\x18\x05 \x01(\bR\x05stale\x12\x18\n" +
-	"\aproblem\x18\x06 \x01(\tR\aproblem\"?\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05stale\x12\x19\n" +
+	"\bpath_mtu\x18\x06 \x01(\rR\apathMtu\"?\n" +
 	"\x0eAddVTEPRequest\x12-\n" +
 	"\x04vtep\x18\x01 \x01(\v2\x19.foundry.datapath.v1.VTEPR\x04vtep\"@\n" +
 	"\x0fAddVTEPResponse\x12-\n" +
@@ -3525,24 +3604,28 @@ const file_agent_proto_rawDesc = "" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
 	"\apackets\x18\x05 \x01(\x04R\apackets\x12\x14\n" +
-	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\"$\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\";\n" +
 	"\fWatchRequest\x12\x14\n" +
-	"\x05since\x18\x01 \x01(\x04R\x05since\"\xe9\x03\n" +
-	"\rWatchResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\x12;\n" +
-	"\x04kind\x18\x02 \x01(\x0e2'.foundry.datapath.v1.WatchResponse.KindR\x04kind\x128\n" +
-	"\anetwork\x18\x03 \x01(\v2\x1c.foundry.datapath.v1.NetworkH\x00R\anetwork\x12;\n" +
-	"\bendpoint\x18\x04 \x01(\v2\x1d.foundry.datapath.v1.EndpointH\x00R\bendpoint\x12/\n" +
-	"\x04vtep\x18\x05 \x01(\v2\x19.foundry.datapath.v1.VTEPH\x00R\x04vtep\x121\n" +
-	"\x03fdb\x18\x06 \x01(\v2\x1d.foundry.datapath.v1.FDBEntryH\x00R\x03fdb\x12;\n" +
-	"\bunderlay\x18\a \x01(\v2\x1d.foundry.datapath.v1.UnderlayH\x00R\bunderlay\"]\n" +
+	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x15\n" +
+	"\x06no_fdb\x18\x02 \x01(\bR\x05noFdb\"C\n" +
+	"\rWatchResponse\x122\n" +
+	"\x06events\x18\x01 \x03(\v2\x1a.foundry.datapath.v1.EventR\x06events\"\xf1\x03\n" +
+	"\x05Event\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x123\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1f.foundry.datapath.v1.Event.KindR\x04kind\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x128\n" +
+	"\anetwork\x18\x04 \x01(\v2\x1c.foundry.datapath.v1.NetworkH\x00R\anetwork\x12;\n" +
+	"\bendpoint\x18\x05 \x01(\v2\x1d.foundry.datapath.v1.EndpointH\x00R\bendpoint\x12/\n" +
+	"\x04vtep\x18\x06 \x01(\v2\x19.foundry.datapath.v1.VTEPH\x00R\x04vtep\x121\n" +
+	"\x03fdb\x18\a \x01(\v2\x1d.foundry.datapath.v1.FDBEntryH\x00R\x03fdb\x12;\n" +
+	"\bunderlay\x18\b \x01(\v2\x1d.foundry.datapath.v1.UnderlayH\x00R\bunderlay\"]\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bKIND_PUT\x10\x01\x12\x10\n" +
-	"\fKIND_DELETED\x10\x02\x12\x0f\n" +
-	"\vKIND_SYNCED\x10\x03\x12\x0e\n" +
+	"\fKIND_DELETED\x10\x02\x12\x0e\n" +
 	"\n" +
-	"KIND_RESET\x10\x04B\b\n" +
+	"KIND_RESET\x10\x03\x12\x0f\n" +
+	"\vKIND_SYNCED\x10\x04B\b\n" +
 	"\x06object\"h\n" +
 	"\x11WatchDropsRequest\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x18\n" +
@@ -3650,7 +3733,7 @@ var file_agent_proto_goTypes = []any{
 	(Mode)(0),                      // 0: foundry.datapath.v1.Mode
 	(Encap)(0),                     // 1: foundry.datapath.v1.Encap
 	(Choice)(0),                    // 2: foundry.datapath.v1.Choice
-	(WatchResponse_Kind)(0),        // 3: foundry.datapath.v1.WatchResponse.Kind
+	(Event_Kind)(0),                // 3: foundry.datapath.v1.Event.Kind
 	(Frame_Direction)(0),           // 4: foundry.datapath.v1.Frame.Direction
 	(*GetVersionRequest)(nil),      // 5: foundry.datapath.v1.GetVersionRequest
 	(*GetVersionResponse)(nil),     // 6: foundry.datapath.v1.GetVersionResponse
@@ -3666,37 +3749,37 @@ var file_agent_proto_goTypes = []any{
 	(*ListNetworksRequest)(nil),    // 16: foundry.datapath.v1.ListNetworksRequest
 	(*ListNetworksResponse)(nil),   // 17: foundry.datapath.v1.ListNetworksResponse
 	(*Endpoint)(nil),               // 18: foundry.datapath.v1.Endpoint
-	(*Route)(nil),                  // 19: foundry.datapath.v1.Route
-	(*AddEndpointRequest)(nil),     // 20: foundry.datapath.v1.AddEndpointRequest
-	(*AddEndpointResponse)(nil),    // 21: foundry.datapath.v1.AddEndpointResponse
-	(*DeleteEndpointRequest)(nil),  // 22: foundry.datapath.v1.DeleteEndpointRequest
-	(*DeleteEndpointResponse)(nil), // 23: foundry.datapath.v1.DeleteEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 24: foundry.datapath.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 25: foundry.datapath.v1.ListEndpointsResponse
-	(*Underlay)(nil),               // 26: foundry.datapath.v1.Underlay
-	(*SetUnderlayRequest)(nil),     // 27: foundry.datapath.v1.SetUnderlayRequest
-	(*SetUnderlayResponse)(nil),    // 28: foundry.datapath.v1.SetUnderlayResponse
-	(*GetUnderlayRequest)(nil),     // 29: foundry.datapath.v1.GetUnderlayRequest
-	(*GetUnderlayResponse)(nil),    // 30: foundry.datapath.v1.GetUnderlayResponse
-	(*VTEP)(nil),                   // 31: foundry.datapath.v1.VTEP
-	(*AddVTEPRequest)(nil),         // 32: foundry.datapath.v1.AddVTEPRequest
-	(*AddVTEPResponse)(nil),        // 33: foundry.datapath.v1.AddVTEPResponse
-	(*DeleteVTEPRequest)(nil),      // 34: foundry.datapath.v1.DeleteVTEPRequest
-	(*DeleteVTEPResponse)(nil),     // 35: foundry.datapath.v1.DeleteVTEPResponse
-	(*ListVTEPsRequest)(nil),       // 36: foundry.datapath.v1.ListVTEPsRequest
-	(*ListVTEPsResponse)(nil),      // 37: foundry.datapath.v1.ListVTEPsResponse
-	(*FDBEntry)(nil),               // 38: foundry.datapath.v1.FDBEntry
-	(*AddFDBRequest)(nil),          // 39: foundry.datapath.v1.AddFDBRequest
-	(*AddFDBResponse)(nil),         // 40: foundry.datapath.v1.AddFDBResponse
-	(*DeleteFDBRequest)(nil),       // 41: foundry.datapath.v1.DeleteFDBRequest
-	(*DeleteFDBResponse)(nil),      // 42: foundry.datapath.v1.DeleteFDBResponse
-	(*ListFDBRequest)(nil),         // 43: foundry.datapath.v1.ListFDBRequest
-	(*ListFDBResponse)(nil),        // 44: foundry.datapath.v1.ListFDBResponse
-	(*ListCountersRequest)(nil),    // 45: foundry.datapath.v1.ListCountersRequest
-	(*ListCountersResponse)(nil),   // 46: foundry.datapath.v1.ListCountersResponse
-	(*Counter)(nil),                // 47: foundry.datapath.v1.Counter
-	(*WatchRequest)(nil),           // 48: foundry.datapath.v1.WatchRequest
-	(*WatchResponse)(nil),          // 49: foundry.datapath.v1.WatchResponse
+	(*AddEndpointRequest)(nil),     // 19: foundry.datapath.v1.AddEndpointRequest
+	(*AddEndpointResponse)(nil),    // 20: foundry.datapath.v1.AddEndpointResponse
+	(*DeleteEndpointRequest)(nil),  // 21: foundry.datapath.v1.DeleteEndpointRequest
+	(*DeleteEndpointResponse)(nil), // 22: foundry.datapath.v1.DeleteEndpointResponse
+	(*ListEndpointsRequest)(nil),   // 23: foundry.datapath.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),  // 24: foundry.datapath.v1.ListEndpointsResponse
+	(*Underlay)(nil),               // 25: foundry.datapath.v1.Underlay
+	(*SetUnderlayRequest)(nil),     // 26: foundry.datapath.v1.SetUnderlayRequest
+	(*SetUnderlayResponse)(nil),    // 27: foundry.datapath.v1.SetUnderlayResponse
+	(*GetUnderlayRequest)(nil),     // 28: foundry.datapath.v1.GetUnderlayRequest
+	(*GetUnderlayResponse)(nil),    // 29: foundry.datapath.v1.GetUnderlayResponse
+	(*VTEP)(nil),                   // 30: foundry.datapath.v1.VTEP
+	(*AddVTEPRequest)(nil),         // 31: foundry.datapath.v1.AddVTEPRequest
+	(*AddVTEPResponse)(nil),        // 32: foundry.datapath.v1.AddVTEPResponse
+	(*DeleteVTEPRequest)(nil),      // 33: foundry.datapath.v1.DeleteVTEPRequest
+	(*DeleteVTEPResponse)(nil),     // 34: foundry.datapath.v1.DeleteVTEPResponse
+	(*ListVTEPsRequest)(nil),       // 35: foundry.datapath.v1.ListVTEPsRequest
+	(*ListVTEPsResponse)(nil),      // 36: foundry.datapath.v1.ListVTEPsResponse
+	(*FDBEntry)(nil),               // 37: foundry.datapath.v1.FDBEntry
+	(*AddFDBRequest)(nil),          // 38: foundry.datapath.v1.AddFDBRequest
+	(*AddFDBResponse)(nil),         // 39: foundry.datapath.v1.AddFDBResponse
+	(*DeleteFDBRequest)(nil),       // 40: foundry.datapath.v1.DeleteFDBRequest
+	(*DeleteFDBResponse)(nil),      // 41: foundry.datapath.v1.DeleteFDBResponse
+	(*ListFDBRequest)(nil),         // 42: foundry.datapath.v1.ListFDBRequest
+	(*ListFDBResponse)(nil),        // 43: foundry.datapath.v1.ListFDBResponse
+	(*ListCountersRequest)(nil),    // 44: foundry.datapath.v1.ListCountersRequest
+	(*ListCountersResponse)(nil),   // 45: foundry.datapath.v1.ListCountersResponse
+	(*Counter)(nil),                // 46: foundry.datapath.v1.Counter
+	(*WatchRequest)(nil),           // 47: foundry.datapath.v1.WatchRequest
+	(*WatchResponse)(nil),          // 48: foundry.datapath.v1.WatchResponse
+	(*Event)(nil),                  // 49: foundry.datapath.v1.Event
 	(*WatchDropsRequest)(nil),      // 50: foundry.datapath.v1.WatchDropsRequest
 	(*WatchDropsResponse)(nil),     // 51: foundry.datapath.v1.WatchDropsResponse
 	(*Drop)(nil),                   // 52: foundry.datapath.v1.Drop
@@ -3711,36 +3794,36 @@ var file_agent_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),  // 61: google.protobuf.Timestamp
 }
 var file_agent_proto_depIdxs = []int32{
-	26, // 0: foundry.datapath.v1.GetStatusResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	25, // 0: foundry.datapath.v1.GetStatusResponse.underlay:type_name -> foundry.datapath.v1.Underlay
 	9,  // 1: foundry.datapath.v1.GetStatusResponse.capabilities:type_name -> foundry.datapath.v1.Capability
 	11, // 2: foundry.datapath.v1.Network.broadcast:type_name -> foundry.datapath.v1.Broadcast
 	10, // 3: foundry.datapath.v1.AddNetworkRequest.network:type_name -> foundry.datapath.v1.Network
 	10, // 4: foundry.datapath.v1.AddNetworkResponse.network:type_name -> foundry.datapath.v1.Network
 	10, // 5: foundry.datapath.v1.ListNetworksResponse.networks:type_name -> foundry.datapath.v1.Network
 	0,  // 6: foundry.datapath.v1.Endpoint.mode:type_name -> foundry.datapath.v1.Mode
-	19, // 7: foundry.datapath.v1.Endpoint.routes:type_name -> foundry.datapath.v1.Route
-	18, // 8: foundry.datapath.v1.AddEndpointRequest.endpoint:type_name -> foundry.datapath.v1.Endpoint
-	18, // 9: foundry.datapath.v1.AddEndpointResponse.endpoint:type_name -> foundry.datapath.v1.Endpoint
-	18, // 10: foundry.datapath.v1.ListEndpointsResponse.endpoints:type_name -> foundry.datapath.v1.Endpoint
-	1,  // 11: foundry.datapath.v1.Underlay.encap:type_name -> foundry.datapath.v1.Encap
-	2,  // 12: foundry.datapath.v1.Underlay.xdp:type_name -> foundry.datapath.v1.Choice
-	1,  // 13: foundry.datapath.v1.Underlay.encap_used:type_name -> foundry.datapath.v1.Encap
-	26, // 14: foundry.datapath.v1.SetUnderlayRequest.underlay:type_name -> foundry.datapath.v1.Underlay
-	26, // 15: foundry.datapath.v1.SetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
-	26, // 16: foundry.datapath.v1.GetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
-	31, // 17: foundry.datapath.v1.AddVTEPRequest.vtep:type_name -> foundry.datapath.v1.VTEP
-	31, // 18: foundry.datapath.v1.AddVTEPResponse.vtep:type_name -> foundry.datapath.v1.VTEP
-	31, // 19: foundry.datapath.v1.ListVTEPsResponse.vteps:type_name -> foundry.datapath.v1.VTEP
-	38, // 20: foundry.datapath.v1.AddFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
-	38, // 21: foundry.datapath.v1.DeleteFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
-	38, // 22: foundry.datapath.v1.ListFDBResponse.entries:type_name -> foundry.datapath.v1.FDBEntry
-	47, // 23: foundry.datapath.v1.ListCountersResponse.counters:type_name -> foundry.datapath.v1.Counter
-	3,  // 24: foundry.datapath.v1.WatchResponse.kind:type_name -> foundry.datapath.v1.WatchResponse.Kind
-	10, // 25: foundry.datapath.v1.WatchResponse.network:type_name -> foundry.datapath.v1.Network
-	18, // 26: foundry.datapath.v1.WatchResponse.endpoint:type_name -> foundry.datapath.v1.Endpoint
-	31, // 27: foundry.datapath.v1.WatchResponse.vtep:type_name -> foundry.datapath.v1.VTEP
-	38, // 28: foundry.datapath.v1.WatchResponse.fdb:type_name -> foundry.datapath.v1.FDBEntry
-	26, // 29: foundry.datapath.v1.WatchResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	18, // 7: foundry.datapath.v1.AddEndpointRequest.endpoint:type_name -> foundry.datapath.v1.Endpoint
+	18, // 8: foundry.datapath.v1.AddEndpointResponse.endpoint:type_name -> foundry.datapath.v1.Endpoint
+	18, // 9: foundry.datapath.v1.ListEndpointsResponse.endpoints:type_name -> foundry.datapath.v1.Endpoint
+	1,  // 10: foundry.datapath.v1.Underlay.encap:type_name -> foundry.datapath.v1.Encap
+	2,  // 11: foundry.datapath.v1.Underlay.xdp:type_name -> foundry.datapath.v1.Choice
+	1,  // 12: foundry.datapath.v1.Underlay.encap_used:type_name -> foundry.datapath.v1.Encap
+	25, // 13: foundry.datapath.v1.SetUnderlayRequest.underlay:type_name -> foundry.datapath.v1.Underlay
+	25, // 14: foundry.datapath.v1.SetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	25, // 15: foundry.datapath.v1.GetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	30, // 16: foundry.datapath.v1.AddVTEPRequest.vtep:type_name -> foundry.datapath.v1.VTEP
+	30, // 17: foundry.datapath.v1.AddVTEPResponse.vtep:type_name -> foundry.datapath.v1.VTEP
+	30, // 18: foundry.datapath.v1.ListVTEPsResponse.vteps:type_name -> foundry.datapath.v1.VTEP
+	37, // 19: foundry.datapath.v1.AddFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
+	37, // 20: foundry.datapath.v1.DeleteFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
+	37, // 21: foundry.datapath.v1.ListFDBResponse.entries:type_name -> foundry.datapath.v1.FDBEntry
+	46, // 22: foundry.datapath.v1.ListCountersResponse.counters:type_name -> foundry.datapath.v1.Counter
+	49, // 23: foundry.datapath.v1.WatchResponse.events:type_name -> foundry.datapath.v1.Event
+	3,  // 24: foundry.datapath.v1.Event.kind:type_name -> foundry.datapath.v1.Event.Kind
+	10, // 25: foundry.datapath.v1.Event.network:type_name -> foundry.datapath.v1.Network
+	18, // 26: foundry.datapath.v1.Event.endpoint:type_name -> foundry.datapath.v1.Endpoint
+	30, // 27: foundry.datapath.v1.Event.vtep:type_name -> foundry.datapath.v1.VTEP
+	37, // 28: foundry.datapath.v1.Event.fdb:type_name -> foundry.datapath.v1.FDBEntry
+	25, // 29: foundry.datapath.v1.Event.underlay:type_name -> foundry.datapath.v1.Underlay
 	52, // 30: foundry.datapath.v1.WatchDropsResponse.drops:type_name -> foundry.datapath.v1.Drop
 	61, // 31: foundry.datapath.v1.Drop.time:type_name -> google.protobuf.Timestamp
 	55, // 32: foundry.datapath.v1.CaptureResponse.frames:type_name -> foundry.datapath.v1.Frame
@@ -3753,19 +3836,19 @@ var file_agent_proto_depIdxs = []int32{
 	12, // 39: foundry.datapath.v1.Agent.AddNetwork:input_type -> foundry.datapath.v1.AddNetworkRequest
 	14, // 40: foundry.datapath.v1.Agent.DeleteNetwork:input_type -> foundry.datapath.v1.DeleteNetworkRequest
 	16, // 41: foundry.datapath.v1.Agent.ListNetworks:input_type -> foundry.datapath.v1.ListNetworksRequest
-	20, // 42: foundry.datapath.v1.Agent.AddEndpoint:input_type -> foundry.datapath.v1.AddEndpointRequest
-	22, // 43: foundry.datapath.v1.Agent.DeleteEndpoint:input_type -> foundry.datapath.v1.DeleteEndpointRequest
-	24, // 44: foundry.datapath.v1.Agent.ListEndpoints:input_type -> foundry.datapath.v1.ListEndpointsRequest
-	27, // 45: foundry.datapath.v1.Agent.SetUnderlay:input_type -> foundry.datapath.v1.SetUnderlayRequest
-	29, // 46: foundry.datapath.v1.Agent.GetUnderlay:input_type -> foundry.datapath.v1.GetUnderlayRequest
-	32, // 47: foundry.datapath.v1.Agent.AddVTEP:input_type -> foundry.datapath.v1.AddVTEPRequest
-	34, // 48: foundry.datapath.v1.Agent.DeleteVTEP:input_type -> foundry.datapath.v1.DeleteVTEPRequest
-	36, // 49: foundry.datapath.v1.Agent.ListVTEPs:input_type -> foundry.datapath.v1.ListVTEPsRequest
-	39, // 50: foundry.datapath.v1.Agent.AddFDB:input_type -> foundry.datapath.v1.AddFDBRequest
-	41, // 51: foundry.datapath.v1.Agent.DeleteFDB:input_type -> foundry.datapath.v1.DeleteFDBRequest
-	43, // 52: foundry.datapath.v1.Agent.ListFDB:input_type -> foundry.datapath.v1.ListFDBRequest
-	45, // 53: foundry.datapath.v1.Agent.ListCounters:input_type -> foundry.datapath.v1.ListCountersRequest
-	48, // 54: foundry.datapath.v1.Agent.Watch:input_type -> foundry.datapath.v1.WatchRequest
+	19, // 42: foundry.datapath.v1.Agent.AddEndpoint:input_type -> foundry.datapath.v1.AddEndpointRequest
+	21, // 43: foundry.datapath.v1.Agent.DeleteEndpoint:input_type -> foundry.datapath.v1.DeleteEndpointRequest
+	23, // 44: foundry.datapath.v1.Agent.ListEndpoints:input_type -> foundry.datapath.v1.ListEndpointsRequest
+	26, // 45: foundry.datapath.v1.Agent.SetUnderlay:input_type -> foundry.datapath.v1.SetUnderlayRequest
+	28, // 46: foundry.datapath.v1.Agent.GetUnderlay:input_type -> foundry.datapath.v1.GetUnderlayRequest
+	31, // 47: foundry.datapath.v1.Agent.AddVTEP:input_type -> foundry.datapath.v1.AddVTEPRequest
+	33, // 48: foundry.datapath.v1.Agent.DeleteVTEP:input_type -> foundry.datapath.v1.DeleteVTEPRequest
+	35, // 49: foundry.datapath.v1.Agent.ListVTEPs:input_type -> foundry.datapath.v1.ListVTEPsRequest
+	38, // 50: foundry.datapath.v1.Agent.AddFDB:input_type -> foundry.datapath.v1.AddFDBRequest
+	40, // 51: foundry.datapath.v1.Agent.DeleteFDB:input_type -> foundry.datapath.v1.DeleteFDBRequest
+	42, // 52: foundry.datapath.v1.Agent.ListFDB:input_type -> foundry.datapath.v1.ListFDBRequest
+	44, // 53: foundry.datapath.v1.Agent.ListCounters:input_type -> foundry.datapath.v1.ListCountersRequest
+	47, // 54: foundry.datapath.v1.Agent.Watch:input_type -> foundry.datapath.v1.WatchRequest
 	50, // 55: foundry.datapath.v1.Agent.WatchDrops:input_type -> foundry.datapath.v1.WatchDropsRequest
 	53, // 56: foundry.datapath.v1.Agent.Capture:input_type -> foundry.datapath.v1.CaptureRequest
 	56, // 57: foundry.datapath.v1.Agent.Reconcile:input_type -> foundry.datapath.v1.ReconcileRequest
@@ -3775,19 +3858,19 @@ var file_agent_proto_depIdxs = []int32{
 	13, // 61: foundry.datapath.v1.Agent.AddNetwork:output_type -> foundry.datapath.v1.AddNetworkResponse
 	15, // 62: foundry.datapath.v1.Agent.DeleteNetwork:output_type -> foundry.datapath.v1.DeleteNetworkResponse
 	17, // 63: foundry.datapath.v1.Agent.ListNetworks:output_type -> foundry.datapath.v1.ListNetworksResponse
-	21, // 64: foundry.datapath.v1.Agent.AddEndpoint:output_type -> foundry.datapath.v1.AddEndpointResponse
-	23, // 65: foundry.datapath.v1.Agent.DeleteEndpoint:output_type -> foundry.datapath.v1.DeleteEndpointResponse
-	25, // 66: foundry.datapath.v1.Agent.ListEndpoints:output_type -> foundry.datapath.v1.ListEndpointsResponse
-	28, // 67: foundry.datapath.v1.Agent.SetUnderlay:output_type -> foundry.datapath.v1.SetUnderlayResponse
-	30, // 68: foundry.datapath.v1.Agent.GetUnderlay:output_type -> foundry.datapath.v1.GetUnderlayResponse
-	33, // 69: foundry.datapath.v1.Agent.AddVTEP:output_type -> foundry.datapath.v1.AddVTEPResponse
-	35, // 70: foundry.datapath.v1.Agent.DeleteVTEP:output_type -> foundry.datapath.v1.DeleteVTEPResponse
-	37, // 71: foundry.datapath.v1.Agent.ListVTEPs:output_type -> foundry.datapath.v1.ListVTEPsResponse
-	40, // 72: foundry.datapath.v1.Agent.AddFDB:output_type -> foundry.datapath.v1.AddFDBResponse
-	42, // 73: foundry.datapath.v1.Agent.DeleteFDB:output_type -> foundry.datapath.v1.DeleteFDBResponse
-	44, // 74: foundry.datapath.v1.Agent.ListFDB:output_type -> foundry.datapath.v1.ListFDBResponse
-	46, // 75: foundry.datapath.v1.Agent.ListCounters:output_type -> foundry.datapath.v1.ListCountersResponse
-	49, // 76: foundry.datapath.v1.Agent.Watch:output_type -> foundry.datapath.v1.WatchResponse
+	20, // 64: foundry.datapath.v1.Agent.AddEndpoint:output_type -> foundry.datapath.v1.AddEndpointResponse
+	22, // 65: foundry.datapath.v1.Agent.DeleteEndpoint:output_type -> foundry.datapath.v1.DeleteEndpointResponse
+	24, // 66: foundry.datapath.v1.Agent.ListEndpoints:output_type -> foundry.datapath.v1.ListEndpointsResponse
+	27, // 67: foundry.datapath.v1.Agent.SetUnderlay:output_type -> foundry.datapath.v1.SetUnderlayResponse
+	29, // 68: foundry.datapath.v1.Agent.GetUnderlay:output_type -> foundry.datapath.v1.GetUnderlayResponse
+	32, // 69: foundry.datapath.v1.Agent.AddVTEP:output_type -> foundry.datapath.v1.AddVTEPResponse
+	34, // 70: foundry.datapath.v1.Agent.DeleteVTEP:output_type -> foundry.datapath.v1.DeleteVTEPResponse
+	36, // 71: foundry.datapath.v1.Agent.ListVTEPs:output_type -> foundry.datapath.v1.ListVTEPsResponse
+	39, // 72: foundry.datapath.v1.Agent.AddFDB:output_type -> foundry.datapath.v1.AddFDBResponse
+	41, // 73: foundry.datapath.v1.Agent.DeleteFDB:output_type -> foundry.datapath.v1.DeleteFDBResponse
+	43, // 74: foundry.datapath.v1.Agent.ListFDB:output_type -> foundry.datapath.v1.ListFDBResponse
+	45, // 75: foundry.datapath.v1.Agent.ListCounters:output_type -> foundry.datapath.v1.ListCountersResponse
+	48, // 76: foundry.datapath.v1.Agent.Watch:output_type -> foundry.datapath.v1.WatchResponse
 	51, // 77: foundry.datapath.v1.Agent.WatchDrops:output_type -> foundry.datapath.v1.WatchDropsResponse
 	54, // 78: foundry.datapath.v1.Agent.Capture:output_type -> foundry.datapath.v1.CaptureResponse
 	57, // 79: foundry.datapath.v1.Agent.Reconcile:output_type -> foundry.datapath.v1.ReconcileResponse
@@ -3804,14 +3887,14 @@ func file_agent_proto_init() {
 	if File_agent_proto != nil {
 		return
 	}
-	file_agent_proto_msgTypes[19].OneofWrappers = []any{}
-	file_agent_proto_msgTypes[38].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[18].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[37].OneofWrappers = []any{}
 	file_agent_proto_msgTypes[44].OneofWrappers = []any{
-		(*WatchResponse_Network)(nil),
-		(*WatchResponse_Endpoint)(nil),
-		(*WatchResponse_Vtep)(nil),
-		(*WatchResponse_Fdb)(nil),
-		(*WatchResponse_Underlay)(nil),
+		(*Event_Network)(nil),
+		(*Event_Endpoint)(nil),
+		(*Event_Vtep)(nil),
+		(*Event_Fdb)(nil),
+		(*Event_Underlay)(nil),
 	}
 	file_agent_proto_msgTypes[45].OneofWrappers = []any{}
 	type x struct{}

@@ -91,8 +91,9 @@ type AgentClient interface {
 	// ListFDB answers in parts: a table may have a million entries.
 	ListFDB(ctx context.Context, in *ListFDBRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListFDBResponse], error)
 	ListCounters(ctx context.Context, in *ListCountersRequest, opts ...grpc.CallOption) (*ListCountersResponse, error)
-	// Watch tells of what is added, changed and deleted. Who was cut off goes on
-	// from the last revision that it has seen.
+	// Watch tells of what is added, changed and deleted. Who was cut off, being
+	// too slow (RESOURCE_EXHAUSTED) or with the server, goes on from the last
+	// revision that it has seen.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// WatchDrops tells of frames that were dropped, from now on.
 	WatchDrops(ctx context.Context, in *WatchDropsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDropsResponse], error)
@@ -397,8 +398,9 @@ type AgentServer interface {
 	// ListFDB answers in parts: a table may have a million entries.
 	ListFDB(*ListFDBRequest, grpc.ServerStreamingServer[ListFDBResponse]) error
 	ListCounters(context.Context, *ListCountersRequest) (*ListCountersResponse, error)
-	// Watch tells of what is added, changed and deleted. Who was cut off goes on
-	// from the last revision that it has seen.
+	// Watch tells of what is added, changed and deleted. Who was cut off, being
+	// too slow (RESOURCE_EXHAUSTED) or with the server, goes on from the last
+	// revision that it has seen.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// WatchDrops tells of frames that were dropped, from now on.
 	WatchDrops(*WatchDropsRequest, grpc.ServerStreamingServer[WatchDropsResponse]) error
