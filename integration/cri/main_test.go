@@ -21,11 +21,13 @@ func TestMain(m *testing.M) {
 	if code, done := env.InNamespaces(syscall.CLONE_NEWNS | syscall.CLONE_NEWNET); done {
 		os.Exit(code)
 	}
-	if os.Geteuid() == 0 { // else each test skips, and says so
-		if err := furnish(); err != nil {
-			fmt.Fprintln(os.Stderr, "cri:", err)
-			os.Exit(1)
-		}
+	err := env.ResetSignals()
+	if err == nil && os.Geteuid() == 0 { // else each test skips, and says so
+		err = furnish()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cri:", err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"foundry/integration/env"
 )
 
 func TestContainerRuns(t *testing.T) {
@@ -31,6 +33,28 @@ func TestContainerRuns(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got %q (status %d), want %q", script, got, e.Status, want)
 		}
+	}
+}
+
+// TestSignalsAreReset: what containerd, and so its shims, ignore is no concern of
+// a container's. 32 is a signal that no libc lets anybody set, as a CI runner
+// was seen to ignore.
+func TestSignalsAreReset(t *testing.T) {
+	const sigcancel = 32
+	for _, n := range []syscall.Signal{syscall.SIGHUP, sigcancel} {
+		if err := env.IgnoreSignal(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		if err := env.ResetSignals(); err != nil {
+			t.Error(err)
+		}
+	}()
+	w := newWorld(t, 16)
+	got, e := w.output(newContainer(t, "grep", "SigIgn", "/proc/self/status").plan(t), nil)
+	if want := "SigIgn:\t0000000000000000"; strings.TrimSpace(got) != want {
+		t.Errorf("got %q (status %d), want %q", got, e.Status, want)
 	}
 }
 
