@@ -19,7 +19,8 @@ import (
 // bpffs.
 type Config struct {
 	Dir    string
-	MaxFDB int // entries of the FDB; 0: 65536. There is room for four times as many addresses.
+	MaxFDB int  // entries of the FDB; 0: 65536. There is room for four times as many addresses.
+	Clsact bool // attach by clsact where the kernel has tcx too, as it is done where it has not
 }
 
 // Datapath is the data plane of one instance. Its methods may be called at
@@ -27,6 +28,7 @@ type Config struct {
 type Datapath struct {
 	dir     string
 	maxFDB  int
+	clsact  bool // no tcx: see clsact.go
 	tc, xdp *ebpf.Collection
 	drops   feed
 
@@ -52,6 +54,7 @@ func Open(c Config) (*Datapath, error) {
 		d.tc.Close()
 		return nil, fmt.Errorf("load programs of XDP: %w", err)
 	}
+	d.clsact = c.Clsact || !hasTCX(d.tc.Programs["tc_endpoint"])
 	return d, nil
 }
 
@@ -84,7 +87,7 @@ func Purge(dir string) error {
 	}
 	var errs []error
 	for _, path := range links {
-		errs = append(errs, os.Remove(path))
+		errs = append(errs, detachAt(path))
 	}
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }

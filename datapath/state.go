@@ -31,16 +31,14 @@ type Underlay struct {
 	IPv6    netip.Addr
 	Port    uint16 // 0: 4789
 	XDP     bool   // the uplink's driver runs XDP programs and sends XDP frames
-	Encap   Encap  // who writes and reads outer headers
+	Encap   string // who writes and reads outer headers
 	Tunnel  int    // EncapKernel: ifindex of a VXLAN device that takes them from beside the frame (collect metadata)
 }
 
-// Encap is who writes and reads outer headers: what a host can do, Probe says.
-type Encap string
-
+// Who writes and reads outer headers: what a host can do, Probe says.
 const (
-	EncapBPF    Encap = "bpf"    // the programs; what "" is too
-	EncapKernel Encap = "kernel" // the kernel's VXLAN device
+	EncapBPF    = "bpf"    // the programs; what "" is too
+	EncapKernel = "kernel" // the kernel's VXLAN device
 )
 
 // Network is one VNI.
