@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -44,91 +46,110 @@ func create(c Config) (p Pair, err error) {
 		return p, err
 	}
 	defer host.Close()
-	inside, err := dial(c.NS)
-	if err != nil {
-		return p, err
-	}
-	defer inside.Close()
-	link, err := add(host, inside, c)
+	err = c.NS.Do(func() error {
+		inside, err := dial(nil)
+		if err != nil {
+			return err
+		}
+		defer inside.Close()
+		p, err = maker{c, host, inside}.pair()
+		return err
+	})
+	return p, err
+}
+
+// maker makes a pair, on a thread that is in the container's namespace, with
+// a socket in each.
+type maker struct {
+	Config
+	host, inside *netlink.Handle
+}
+
+func (m maker) pair() (p Pair, err error) {
+	link, err := m.add()
 	if err != nil {
 		return p, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, gone(host.LinkDel(link)))
+			err = errors.Join(err, gone(m.host.LinkDel(link)))
 		}
 	}()
-	peer, err := inside.LinkByIndex(link.Attrs().ParentIndex)
-	if err != nil {
-		return p, fmt.Errorf("find %s: %w", c.Peer, err)
+	peer := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: m.Peer, Index: link.Attrs().ParentIndex}}
+	if err := m.dress(peer); err != nil {
+		return p, fmt.Errorf("%s: %w", m.Peer, err)
 	}
-	if err := dress(inside, peer, c); err != nil {
-		return p, err
+	if err := m.raise(link); err != nil {
+		return p, fmt.Errorf("%s: %w", m.Name, err)
 	}
-	if err := raise(host, link, c); err != nil {
-		return p, err
+	p = Pair{Name: m.Name, Ifindex: link.Attrs().Index, PeerIfindex: peer.Index}
+	if p.MAC, err = m.settle(peer); err != nil {
+		return Pair{}, fmt.Errorf("%s: %w", m.Peer, err)
 	}
-	p = Pair{Name: c.Name, Ifindex: link.Attrs().Index, PeerIfindex: peer.Attrs().Index}
-	copy(p.MAC[:], peer.Attrs().HardwareAddr)
 	return p, nil
 }
 
 // add makes the two devices, each in its namespace from the first moment.
-func add(host, inside *netlink.Handle, c Config) (netlink.Link, error) {
+func (m maker) add() (netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.TxQLen = c.Name, c.MTU, -1
-	attrs.NumTxQueues, attrs.NumRxQueues = c.Queues, c.Queues
+	attrs.Name, attrs.MTU, attrs.TxQLen = m.Name, m.MTU, -1
+	attrs.NumTxQueues, attrs.NumRxQueues = m.Queues, m.Queues
 	v := netlink.NewVeth(attrs)
-	v.PeerName, v.PeerNamespace = c.Peer, netlink.NsFd(c.NS.file.Fd())
-	if c.MAC != ([6]byte{}) {
-		v.PeerHardwareAddr = net.HardwareAddr(c.MAC[:])
+	v.PeerName, v.PeerNamespace = m.Peer, netlink.NsFd(m.NS.file.Fd())
+	if m.MAC != ([6]byte{}) {
+		v.PeerHardwareAddr = net.HardwareAddr(m.MAC[:])
 	}
-	if err := host.LinkAdd(v); errors.Is(err, unix.EEXIST) {
-		return nil, taken(host, inside, c)
+	if err := m.host.LinkAdd(v); errors.Is(err, unix.EEXIST) {
+		return nil, m.taken()
 	} else if err != nil {
 		return nil, fmt.Errorf("add devices: %w", err)
 	}
-	link, err := host.LinkByName(c.Name)
+	link, err := m.host.LinkByName(m.Name)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("find %s: %w", c.Name, err), gone(host.LinkDel(v)))
+		return nil, errors.Join(fmt.Errorf("find %s: %w", m.Name, err), gone(m.host.LinkDel(v)))
 	}
 	return link, nil
 }
 
 // taken says which of the two names somebody has, and who.
-func taken(host, inside *netlink.Handle, c Config) error {
-	if l, err := host.LinkByName(c.Name); err == nil {
-		return fmt.Errorf("%s: %w by device %d (%s)", c.Name, ErrExists, l.Attrs().Index, l.Type())
+func (m maker) taken() error {
+	if l, err := m.host.LinkByName(m.Name); err == nil {
+		return fmt.Errorf("%w by device %d (%s)", ErrExists, l.Attrs().Index, l.Type())
 	}
-	if l, err := inside.LinkByName(c.Peer); err == nil {
-		return fmt.Errorf("%s in %s: %w by device %d (%s, %v)", c.Peer, c.NS.file.Name(), ErrExists,
+	if l, err := m.inside.LinkByName(m.Peer); err == nil {
+		return fmt.Errorf("%s in the container: %w by device %d (%s, %v)", m.Peer, ErrExists,
 			l.Attrs().Index, l.Type(), l.Attrs().HardwareAddr)
 	}
-	return fmt.Errorf("%s or %s: %w", c.Name, c.Peer, ErrExists)
+	return fmt.Errorf("%s or %s: %w", m.Name, m.Peer, ErrExists)
 }
 
 // dress gives the container's end what it needs and sets it up.
-func dress(inside *netlink.Handle, peer netlink.Link, c Config) error {
-	if c.XDP {
-		if err := prepareXDP(c); err != nil {
-			return fmt.Errorf("%s: %w", c.Peer, err)
+func (m maker) dress(peer netlink.Link) error {
+	if m.XDP {
+		if err := prepareXDP(m.Peer); err != nil {
+			return err
 		}
 	}
-	for _, a := range c.Addrs {
-		addr := &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}
-		if a.Addr().Is4() {
-			addr.Flags = 0
-		}
-		if err := inside.AddrAdd(peer, addr); err != nil {
-			return fmt.Errorf("%s: add address %v: %w", c.Peer, a, err)
+	if slices.ContainsFunc(m.Addrs, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
+		if err := sysctl(confIPv6, m.Peer, insideIPv6); err != nil {
+			return err
 		}
 	}
-	if err := inside.LinkSetUp(peer); err != nil {
-		return fmt.Errorf("%s: set up: %w", c.Peer, err)
+	for _, a := range m.Addrs {
+		addr := &netlink.Addr{IPNet: ipNet(a)}
+		if a.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD
+		}
+		if err := m.inside.AddrAdd(peer, addr); err != nil {
+			return fmt.Errorf("add address %v: %w", a, err)
+		}
 	}
-	for _, r := range c.Routes {
-		if err := inside.RouteAdd(route(r, peer)); err != nil {
-			return fmt.Errorf("%s: add route to %v via %v: %w", c.Peer, r.To, r.Via, err)
+	if err := m.inside.LinkSetUp(peer); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	for _, r := range m.Routes {
+		if err := m.inside.RouteAdd(route(r, peer)); err != nil {
+			return fmt.Errorf("add route to %v via %v: %w", r.To, r.Via, err)
 		}
 	}
 	return nil
@@ -149,15 +170,44 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 // raise sets the host's end up, without an address of its own.
-func raise(host *netlink.Handle, link netlink.Link, c Config) error {
-	if err := host.LinkSetIP6AddrGenMode(link, addrGenNone); err != nil {
-		return fmt.Errorf("%s: take no IPv6 address: %w", c.Name, err)
+func (m maker) raise(link netlink.Link) error {
+	if err := m.host.LinkSetIP6AddrGenMode(link, addrGenNone); err != nil {
+		return fmt.Errorf("take no IPv6 address: %w", err)
 	}
-	if err := host.LinkSetUp(link); err != nil {
-		return fmt.Errorf("%s: set up: %w", c.Name, err)
+	if err := m.host.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set up: %w", err)
 	}
 	return nil
 }
+
+// settle waits until the container's end has seen that the other is up, which
+// the kernel tells it later: what it sends before that is lost. It returns
+// the MAC that it has then, and refuses one that somebody else gave it.
+func (m maker) settle(peer netlink.Link) (mac [6]byte, err error) {
+	for begin, pause := time.Now(), settleFirst; ; pause *= 2 {
+		link, err := m.inside.LinkByIndex(peer.Attrs().Index)
+		if err != nil {
+			return mac, fmt.Errorf("find: %w", notFound(err))
+		}
+		copy(mac[:], link.Attrs().HardwareAddr)
+		if m.MAC != ([6]byte{}) && mac != m.MAC {
+			return mac, fmt.Errorf("MAC became %v, want %v: who manages devices there (udev, NetworkManager) must leave it alone",
+				link.Attrs().HardwareAddr, net.HardwareAddr(m.MAC[:]))
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return mac, nil
+		}
+		if time.Since(begin) > settleLast {
+			return mac, fmt.Errorf("is %v although both ends are up", link.Attrs().OperState)
+		}
+		time.Sleep(pause)
+	}
+}
+
+const (
+	settleFirst = 20 * time.Microsecond
+	settleLast  = 5 * time.Second
+)
 
 const addrGenNone = 1 // IN6_ADDR_GEN_MODE_NONE
 

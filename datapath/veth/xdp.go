@@ -16,18 +16,17 @@ const (
 	featureSum = "tx-checksum-ip-generic"
 )
 
-func prepareXDP(c Config) error {
-	return c.NS.Do(func() error {
-		e, err := ethtool.NewEthtool()
-		if err != nil {
-			return fmt.Errorf("open ethtool: %w", err)
-		}
-		defer e.Close()
-		if err := e.Change(c.Peer, map[string]bool{featureGRO: true, featureSum: false}); err != nil {
-			return fmt.Errorf("set GRO on and checksum offload off: %w", err)
-		}
-		return readyForXDP(c.Peer)
-	})
+// prepareXDP sets a device up, in the namespace of the caller.
+func prepareXDP(name string) error {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return fmt.Errorf("open ethtool: %w", err)
+	}
+	defer e.Close()
+	if err := e.Change(name, map[string]bool{featureGRO: true, featureSum: false}); err != nil {
+		return fmt.Errorf("set GRO on and checksum offload off: %w", err)
+	}
+	return readyForXDP(name)
 }
 
 // readyForXDP reads a device's settings, in the namespace of the caller.
