@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netbench
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"foundry/integration/env"
+)
+
+// size is how much is measured.
+type size struct {
+	rounds int
+	window time.Duration
+}
+
+var (
+	full  = size{rounds: 9, window: 700 * time.Millisecond}
+	quick = size{rounds: 3, window: 150 * time.Millisecond}
+)
+
+func sizeOfRun() size {
+	if os.Getenv("FOUNDRY_BENCH") == "quick" {
+		return quick
+	}
+	return full
+}
+
+// measures are what is asked of the load program, and what of its answers is kept.
+var measures = []struct {
+	words string
+	keep  func(*Results, string, sent)
+}{
+	{"stream", func(r *Results, way string, s sent) {
+		r.Add(Stream, way, s.Bits/s.Seconds)
+		r.Add(CPU, way, s.CPU/s.Bits*1e9)
+	}},
+	{"stream -flows 8", func(r *Results, way string, s sent) {
+		r.Add(Streams, way, s.Bits/s.Seconds)
+		r.Add(CPUs, way, s.CPU/s.Bits*1e9)
+	}},
+	{"rr", func(r *Results, way string, s sent) { r.Add(RR, way, s.P50) }},
+	{"crr", func(r *Results, way string, s sent) { r.Add(CRR, way, s.Count/s.Seconds) }},
+	{"udp", func(r *Results, way string, s sent) { r.Add(UDP, way, s.Count/s.Seconds) }},
+}
+
+// BenchmarkNetwork is `make bench-net`. It measures once, whatever b.N.
+func BenchmarkNetwork(b *testing.B) {
+	env.RequireRoot(b)
+	s, r := sizeOfRun(), NewResults()
+	r.Rounds = s.rounds
+	h := newHall(b)
+	r.Load = append(r.Load, loadAverage(b))
+	for round := range s.rounds {
+		for _, m := range measures {
+			for i := range h.ways {
+				w := h.ways[(i+round)%len(h.ways)]
+				words := strings.Fields(m.words)
+				words = append([]string{words[0], addrB, "-for", s.window.String()}, words[1:]...)
+				m.keep(r, w.name, w.a.send(h.load, words...))
+			}
+		}
+		r.Load = append(r.Load, loadAverage(b))
+	}
+	r.Print(os.Stdout)
+	if file := os.Getenv("FOUNDRY_BENCH_JSON"); file != "" {
+		if err := r.Write(file); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// hall is where the measuring takes place.
+type hall struct {
+	load string // the program
+	ways []way
+}
+
+func newHall(b *testing.B) *hall {
+	b.Helper()
+	dir := b.TempDir()
+	h := &hall{load: filepath.Join(dir, "load")}
+	build := exec.Command("go", "build", "-o", h.load, "./load")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := output(build); err != nil {
+		b.Fatalf("build load: %v", err)
+	}
+	mount := filepath.Join(dir, "bpf")
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Mount("bpf", mount, "bpf", 0, ""); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := unix.Unmount(mount, 0); err != nil {
+			b.Error(err)
+		}
+	})
+	h.ways = newWays(b, mount)
+	for _, w := range h.ways {
+		w.b.serve(h.load, addrB)
+	}
+	return h
+}
+
+func loadAverage(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		b.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	f, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		b.Fatal(fmt.Errorf("read load average: %w", err))
+	}
+	return f
+}
