@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 )
@@ -22,7 +23,10 @@ type Config struct {
 	Addrs  []netip.Prefix
 	Routes []Route
 	Queues int  // of each end, each way; 0: one, or one per CPU with XDP
-	XDP    bool // both ends are to be sent XDP frames
+	XDP    bool // the container's end is to be sent XDP frames, the host's is to have a program
+	// NoFrags: that program cannot take frames of several pieces, which
+	// limits the MTU.
+	NoFrags bool
 }
 
 // Route is a route of the container through its end of the pair.
@@ -81,6 +85,9 @@ func (c Config) check() error {
 	if c.MTU < 68 || c.MTU > 65535 {
 		return fmt.Errorf("MTU %d is not between 68 and 65535", c.MTU)
 	}
+	if limit := maxFrame(); c.XDP && c.NoFrags && c.MTU > limit {
+		return fmt.Errorf("MTU %d: an XDP program without fragments takes %d at most: use one with fragments, or mode tcx", c.MTU, limit)
+	}
 	if c.MAC[0]&1 != 0 {
 		return fmt.Errorf("MAC %v is a group's", net.HardwareAddr(c.MAC[:]))
 	}
@@ -102,3 +109,9 @@ func (c Config) check() error {
 	}
 	return nil
 }
+
+// maxFrame is the MTU up to which a frame is in one piece: a page without the
+// headroom of XDP, the end of the buffer (struct skb_shared_info, in whole
+// cache lines) and the Ethernet header. The kernel's own limit may be a few
+// bytes higher.
+func maxFrame() int { return os.Getpagesize() - 256 - 320 - 14 }
