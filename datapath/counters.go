@@ -3,12 +3,9 @@
 package datapath
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/cilium/ebpf"
 
 	"foundry/bpf"
 )
@@ -33,32 +30,46 @@ func (d *Datapath) Counters() (map[bpf.StatsKey]bpf.Count, error) {
 	return sums, nil
 }
 
-// forget removes the counters of endpoints that are gone: the next on a
+// forgetSteps removes the counters of endpoints that are gone: the next on a
 // device of the same number begins at zero.
-func (d *Datapath) forget(want map[uint32]bpf.Endpoint) ([]step, error) {
-	counters, err := d.Counters()
-	if err != nil {
-		return nil, err
-	}
+func (d *Datapath) forgetSteps(want *draft) (steps []step, err error) {
 	gone := map[uint32][]bpf.StatsKey{}
-	for key := range counters {
-		if _, ok := want[key.Endpoint]; !ok && key.Endpoint != 0 {
-			gone[key.Endpoint] = append(gone[key.Endpoint], key)
+	if want.whole {
+		counters, err := d.Counters()
+		if err != nil {
+			return nil, err
+		}
+		for key := range counters {
+			if _, ok := want.index.endpoints[int(key.Endpoint)]; !ok && key.Endpoint != 0 {
+				gone[key.Endpoint] = append(gone[key.Endpoint], key)
+			}
+		}
+	} else {
+		for _, ifindex := range want.gone {
+			if _, ok := want.index.endpoints[ifindex]; !ok {
+				gone[uint32(ifindex)] = statsKeys(uint32(ifindex))
+			}
 		}
 	}
-	var steps []step
 	for _, id := range slices.Sorted(maps.Keys(gone)) {
-		steps = append(steps, step{Change{"delete", "stats_ep", fmt.Sprint(id)}, func() error {
-			return removeAll(d.tc.Maps["stats_ep"], gone[id])
-		}})
+		steps = append(steps, step{verb: "delete", object: "stats_ep", n: 1, key: func(int) string { return fmt.Sprint(id) },
+			do: func() (int, error) {
+				_, err := removeEach(d.tc.Maps["stats_ep"], gone[id])
+				return 1, err
+			}})
 	}
 	return steps, nil
 }
 
-func removeAll(m *ebpf.Map, keys []bpf.StatsKey) error {
-	var errs []error
-	for _, k := range keys {
-		errs = append(errs, remove(m, &k))
+// statsKeys are all that an endpoint can be counted under: fewer by far than
+// the counters of all.
+func statsKeys(endpoint uint32) (keys []bpf.StatsKey) {
+	for a := range bpf.TCActionACT_COUNT {
+		for r := range bpf.TCReasonREASON_COUNT {
+			for _, dir := range []bpf.TCDirection{bpf.TCDirectionDIR_FROM, bpf.TCDirectionDIR_TO} {
+				keys = append(keys, bpf.StatsKey{Endpoint: endpoint, Reason: r, Action: a, Direction: dir})
+			}
+		}
 	}
-	return errors.Join(errs...)
+	return keys
 }

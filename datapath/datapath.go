@@ -32,8 +32,9 @@ type Datapath struct {
 	tc, xdp *ebpf.Collection
 	drops   feed
 
-	mu    sync.Mutex // maps and links are read and written by one Set at a time
-	state *State
+	mu      sync.Mutex // maps and links are read and written by one call at a time
+	schema  schema
+	inForce *index // nil: not known
 }
 
 // Open loads the programs onto the maps that are pinned in c.Dir, or onto new
@@ -54,6 +55,7 @@ func Open(c Config) (*Datapath, error) {
 		d.tc.Close()
 		return nil, fmt.Errorf("load programs of XDP: %w", err)
 	}
+	d.schema = newSchema(d.tc.Maps)
 	d.clsact = c.Clsact || !hasTCX(d.tc.Programs["tc_endpoint"])
 	return d, nil
 }
@@ -92,53 +94,37 @@ func Purge(dir string) error {
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }
 
+// vtepIDs are the numbers that VTEPs have in the maps.
+func (d *Datapath) vtepIDs() (map[bpf.VtepKey]uint32, error) {
+	ids := map[bpf.VtepKey]uint32{}
+	err := d.schema.vtepByIP.rows.each(func(k bpf.VtepKey, id uint32) { ids[k] = id })
+	return ids, err
+}
+
 // Diff says what Set would change, and changes nothing.
 func (d *Datapath) Diff(s State) ([]Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	steps, err := d.stepsLocked(s)
-	changes := make([]Change, len(steps))
-	for i := range steps {
-		changes[i] = steps[i].Change
-	}
-	return changes, err
+	steps, _, err := d.diffLocked(s)
+	return changes(steps), err
 }
 
-// Set makes maps and links equal to s and returns what it had to change. A
-// State that contradicts itself changes nothing. After an error of the kernel
-// what is returned was done, and the rest is to be had by another Set.
+// Set makes maps and links equal to s and returns what it had to change, which
+// is nothing when s is in force. A State that contradicts itself changes
+// nothing. After an error of the kernel what is returned was done, and the
+// rest is to be had by another Set.
 func (d *Datapath) Set(s State) ([]Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.setLocked(s)
-}
-
-// ErrNotSet is what Update says before the first Set.
-var ErrNotSet = errors.New("not known what is in force: call Set first")
-
-// Update changes what is in force by delta and returns what it had to change.
-func (d *Datapath) Update(delta Delta) ([]Change, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.state == nil {
-		return nil, fmt.Errorf("update data plane: %w", ErrNotSet)
-	}
-	return d.setLocked(delta.apply(*d.state))
-}
-
-func (d *Datapath) setLocked(s State) ([]Change, error) {
-	steps, err := d.stepsLocked(s)
+	steps, commit, err := d.diffLocked(s)
 	if err != nil {
 		return nil, err
 	}
-	d.state = nil
-	var done []Change
-	for _, step := range steps {
-		if err := step.do(); err != nil {
-			return done, fmt.Errorf("%s: %w", step.Change, err)
-		}
-		done = append(done, step.Change)
+	done, _, err := apply(steps)
+	if err != nil {
+		d.inForce = nil
+		return done, err
 	}
-	d.state = &s
+	commit()
 	return done, nil
 }

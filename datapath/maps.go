@@ -3,164 +3,237 @@
 package datapath
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"foundry/bpf"
 )
 
-// step is a change and how it is made.
-type step struct {
-	Change
-	do func() error
+// ErrFull is what a call fails with whose State has no room in the maps.
+// Nothing is evicted to make room.
+var ErrFull = errors.New("full")
+
+// table is a map of the kernel and how it is compared and written.
+type table[K, V comparable] struct {
+	name    string
+	size    int    // how many entries there is room for
+	entries int    // how many there are, after the first Set
+	remedy  string // when it is full
+	order   func(a, b K) int
+	rows    rows[K, V]
 }
 
-// stepsLocked compares s with maps and links. What is added comes in the
-// order in which a frame needs it last: an endpoint is there when all that it
-// can reach is. What is removed goes the other way round.
-func (d *Datapath) stepsLocked(s State) ([]step, error) {
-	ids, err := contents[bpf.VtepKey, uint32](d.tc.Maps["vtep_by_ip"])
-	if err != nil {
-		return nil, err
+// rows are the entries of a map.
+type rows[K, V comparable] interface {
+	each(func(K, V)) error
+	get(K) (V, bool, error)
+	put([]K, []V) (done int, err error)
+	remove([]K) (done int, err error) // absent is success
+}
+
+// batch is how many entries are given to the kernel at once: enough that the
+// call costs nothing beside them, and few enough not to matter in memory.
+const batch = 4096
+
+// put writes the values that keys have in from.
+func (t *table[K, V]) put(keys []K, from map[K]V) (int, error) {
+	for done := 0; done < len(keys); {
+		part := keys[done:min(done+batch, len(keys))]
+		values := make([]V, len(part))
+		for i, k := range part {
+			values[i] = from[k]
+		}
+		n, err := t.rows.put(part, values)
+		done += n
+		if errors.Is(err, unix.E2BIG) {
+			err = t.full(t.size + 1)
+		}
+		if err != nil {
+			return done, err
+		}
 	}
-	t, err := compile(s, ids)
-	if err != nil {
-		return nil, err
+	return len(keys), nil
+}
+
+func (t *table[K, V]) full(wanted int) error {
+	return fmt.Errorf("map %s is %w: it has room for %d entries, wanted are %d: %s", t.name, ErrFull, t.size, wanted, t.remedy)
+}
+
+// plain is a map whose entries are what we write.
+type plain[K, V comparable] struct{ *ebpf.Map }
+
+func (m plain[K, V]) each(fn func(K, V)) error {
+	keys, values := make([]K, batch), make([]V, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return m.eachOne(fn)
+		}
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read %v: %w", m.Map, err)
+		}
+		for i := range n {
+			fn(keys[i], values[i])
+		}
+		if err != nil {
+			return nil // that was the last batch
+		}
 	}
-	c := &comparison{maps: d.tc.Maps}
-	compare(c, "cfg", map[uint32]bpf.Config{0: t.config})
-	compare(c, "vni", t.vnis)
-	compare(c, "vtep", t.vteps)
-	compare(c, "vtep_by_ip", t.vtepByIP)
-	c.devices(t.devs)
-	compare(c, "neigh", t.neigh)
-	compare(c, "fdb", t.fdb)
-	c.lists(t.receivers)
-	compare(c, "ep_by_ifindex", t.endpoints)
-	attach, detach, err := d.linkSteps(s)
-	forget, forgetErr := d.forget(t.endpoints)
-	slices.Reverse(c.deletes)
-	return slices.Concat(c.puts, attach, c.deletes, detach, forget), errors.Join(c.err, err, forgetErr)
 }
 
-// comparison collects the steps of all maps, and the first error.
-type comparison struct {
-	maps          map[string]*ebpf.Map
-	puts, deletes []step
-	err           error
-}
-
-// contents reads a map.
-func contents[K, V comparable](m *ebpf.Map) (map[K]V, error) {
+func (m plain[K, V]) eachOne(fn func(K, V)) error {
 	var k K
 	var v V
-	have := map[K]V{}
 	it := m.Iterate()
 	for it.Next(&k, &v) {
-		have[k] = v
+		fn(k, v)
 	}
 	if err := it.Err(); err != nil {
-		return nil, fmt.Errorf("read %v: %w", m, err)
-	}
-	return have, nil
-}
-
-func compare[K, V comparable](c *comparison, name string, want map[K]V) {
-	m := c.maps[name]
-	have, err := contents[K, V](m)
-	c.err = errors.Join(c.err, err)
-	add(c, name, have, want, func(k K) error {
-		v := want[k]
-		return m.Put(&k, &v)
-	})
-}
-
-// add adds the steps from have to want.
-func add[K, V comparable](c *comparison, name string, have, want map[K]V, put func(K) error) {
-	puts, deletes := difference(have, want)
-	for _, k := range puts {
-		c.puts = append(c.puts, step{Change{"put", name, text(k)}, func() error { return put(k) }})
-	}
-	for _, k := range deletes {
-		c.deletes = append(c.deletes, step{Change{"delete", name, text(k)}, func() error { return remove(c.maps[name], &k) }})
-	}
-}
-
-// remove: absent is success.
-func remove(m *ebpf.Map, key any) error {
-	if err := m.Delete(key); !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return err
+		return fmt.Errorf("read %v: %w", m.Map, err)
 	}
 	return nil
 }
 
+func (m plain[K, V]) get(k K) (v V, ok bool, err error) {
+	err = m.Lookup(&k, &v)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return v, false, nil
+	}
+	if err != nil {
+		return v, false, fmt.Errorf("read %v: %w", m.Map, err)
+	}
+	return v, true, nil
+}
+
+func (m plain[K, V]) put(keys []K, values []V) (int, error) {
+	const few = 4
+	if len(keys) > few {
+		n, err := m.BatchUpdate(keys, values, nil)
+		if !errors.Is(err, ebpf.ErrNotSupported) {
+			return n, err
+		}
+	}
+	for i := range keys {
+		if err := m.Put(&keys[i], &values[i]); err != nil {
+			return i, err
+		}
+	}
+	return len(keys), nil
+}
+
+func (m plain[K, V]) remove(keys []K) (int, error) { return removeEach(m.Map, keys) }
+
+func removeEach[K any](m *ebpf.Map, keys []K) (int, error) {
+	for i := range keys {
+		if err := m.Delete(&keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return i, err
+		}
+	}
+	return len(keys), nil
+}
+
 // devices: of a device map only the keys count; the kernel answers with
 // numbers of this namespace.
-func (c *comparison) devices(want map[uint32]struct{}) {
-	m := c.maps["devs"]
-	values, err := contents[uint32, bpf.TCBpfDevmapVal](m)
-	c.err = errors.Join(c.err, err)
-	have := map[uint32]struct{}{}
-	for k := range values {
-		have[k] = struct{}{}
+type devices struct{ *ebpf.Map }
+
+func (m devices) each(fn func(uint32, struct{})) error {
+	return plain[uint32, bpf.TCBpfDevmapVal]{m.Map}.eachOne(func(k uint32, _ bpf.TCBpfDevmapVal) { fn(k, struct{}{}) })
+}
+
+func (m devices) get(k uint32) (struct{}, bool, error) {
+	_, ok, err := plain[uint32, bpf.TCBpfDevmapVal]{m.Map}.get(k)
+	return struct{}{}, ok, err
+}
+
+func (m devices) put(keys []uint32, _ []struct{}) (int, error) {
+	for i, k := range keys {
+		if err := m.Put(k, &bpf.TCBpfDevmapVal{Ifindex: k}); err != nil {
+			return i, err
+		}
 	}
-	add(c, "devs", have, want, func(k uint32) error { return m.Put(k, &bpf.TCBpfDevmapVal{Ifindex: k}) })
+	return len(keys), nil
+}
+
+func (m devices) remove(keys []uint32) (int, error) { return removeEach(m.Map, keys) }
+
+// receiverList is a list of receivers as it can be compared.
+type receiverList string
+
+func packReceivers(list []bpf.Receiver) receiverList {
+	b, _ := binary.Append(nil, binary.NativeEndian, list) // fails for types without a size only
+	return receiverList(b)
+}
+
+func (l receiverList) unpack() ([]bpf.Receiver, error) {
+	list := make([]bpf.Receiver, len(l)/binary.Size(bpf.Receiver{}))
+	return list, binary.Read(bytes.NewReader([]byte(l)), binary.NativeEndian, list)
 }
 
 // lists: who gets broadcasts is a map of its own for each network, exchanged
 // as a whole.
-func (c *comparison) lists(want map[uint32][]bpf.Receiver) {
-	m := c.maps["bum"]
-	ids, err := contents[uint32, uint32](m)
-	c.err = errors.Join(c.err, err)
-	have, wanted := map[uint32]string{}, map[uint32]string{}
-	for vni, id := range ids {
+type lists struct{ *ebpf.Map }
+
+func (m lists) each(fn func(uint32, receiverList)) error {
+	var first error
+	err := plain[uint32, uint32]{m.Map}.eachOne(func(vni, id uint32) {
 		list, err := readList(ebpf.MapID(id))
-		c.err = errors.Join(c.err, err)
-		have[vni] = fmt.Sprint(list)
-	}
-	for vni, list := range want {
-		wanted[vni] = fmt.Sprint(list)
-	}
-	add(c, "bum", have, wanted, func(vni uint32) error { return putList(m, vni, want[vni]) })
+		first = cmp.Or(first, err)
+		fn(vni, list)
+	})
+	return cmp.Or(err, first)
 }
 
-func readList(id ebpf.MapID) ([]bpf.Receiver, error) {
-	inner, err := ebpf.NewMapFromID(id)
-	if err != nil {
-		return nil, fmt.Errorf("read list of receivers: %w", err)
+func (m lists) get(vni uint32) (receiverList, bool, error) {
+	id, ok, err := plain[uint32, uint32]{m.Map}.get(vni)
+	if err != nil || !ok {
+		return "", false, err
 	}
-	defer inner.Close()
-	list := make([]bpf.Receiver, inner.MaxEntries())
-	for i := range list {
-		if err := inner.Lookup(uint32(i), &list[i]); err != nil {
-			return nil, fmt.Errorf("read list of receivers: %w", err)
+	list, err := readList(ebpf.MapID(id))
+	return list, err == nil, err
+}
+
+func (m lists) put(vnis []uint32, values []receiverList) (int, error) {
+	for i, vni := range vnis {
+		if err := m.putOne(vni, values[i]); err != nil {
+			return i, err
 		}
 	}
-	return list, nil
+	return len(vnis), nil
 }
 
-func putList(outer *ebpf.Map, vni uint32, list []bpf.Receiver) error {
+func (m lists) putOne(vni uint32, value receiverList) error {
+	list, err := value.unpack()
+	if err != nil {
+		return err
+	}
 	inner, err := bpf.NewReceivers(list)
 	if err != nil {
 		return err
 	}
 	defer inner.Close()
-	return outer.Put(vni, uint32(inner.FD()))
+	return m.Put(vni, uint32(inner.FD()))
 }
 
-// text is how a key reads in a Change.
-func text(key any) string {
-	switch k := key.(type) {
-	case bpf.FdbKey:
-		return fmt.Sprintf("%d %v", k.Vni, MAC(k.Mac.B))
-	case bpf.NeighKey:
-		return fmt.Sprintf("%d %v", k.Vni, k.Ip.Netip(k.Family))
-	case bpf.VtepKey:
-		return k.Ip.Netip(k.Family).String()
+func (m lists) remove(keys []uint32) (int, error) { return removeEach(m.Map, keys) }
+
+func readList(id ebpf.MapID) (receiverList, error) {
+	inner, err := ebpf.NewMapFromID(id)
+	if err != nil {
+		return "", fmt.Errorf("read list of receivers: %w", err)
 	}
-	return fmt.Sprint(key)
+	defer inner.Close()
+	list := make([]bpf.Receiver, inner.MaxEntries())
+	for i := range list {
+		if err := inner.Lookup(uint32(i), &list[i]); err != nil {
+			return "", fmt.Errorf("read list of receivers: %w", err)
+		}
+	}
+	return packReceivers(list), nil
 }

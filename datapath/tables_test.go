@@ -32,7 +32,7 @@ func TestReceiversOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []bpf.Receiver{{Vtep: 1}, {Vtep: 2}, {Ifindex: 5, Endpoint: 5}, {Ifindex: 6, Endpoint: 6}}
-	if list := got.receivers[100]; !slices.Equal(list, want) {
+	if list := got.receivers(100); !slices.Equal(list, want) {
 		t.Errorf("receivers: got %+v, want %+v", list, want)
 	}
 }
@@ -54,25 +54,25 @@ func TestCompile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(got.fdb); n != 3 {
+	if n := len(got.fdb.puts); n != 3 {
 		t.Errorf("FDB: got %d entries, want 3", n)
 	}
 	// Each has a link-local address besides its own.
-	if n := len(got.neigh); n != 4+3 {
+	if n := len(got.neigh.puts); n != 4+3 {
 		t.Errorf("neighbours: got %d, want 7", n)
 	}
-	a := got.endpoints[5]
+	a := got.layers.endpoints.puts[5]
 	if a.Vni != 100 || a.Mac.B != macA || a.Ip4 != bpf.IPv4(ipA) || a.Ip6 != bpf.AddrOf(ip6A) {
 		t.Errorf("endpoint 5: got %+v", a)
 	}
-	if e := got.fdb[bpf.FdbKey{Vni: 100, Mac: bpf.Mac{B: macB}}]; e.Target != 6 || e.Flags != bpf.TCFdbFlagFDB_XDP {
+	if e := got.fdb.puts[bpf.FdbKey{Vni: 100, Mac: bpf.Mac{B: macB}}]; e.Target != 6 || e.Flags != bpf.TCFdbFlagFDB_XDP {
 		t.Errorf("FDB entry of endpoint 6: got %+v", e)
 	}
-	if v := got.vteps[1]; v.Mtu != 1450 || v.Ifindex != 9 {
+	if v := got.vtep.puts[1]; v.Mtu != 1450 || v.Ifindex != 9 {
 		t.Errorf("VTEP: got MTU %d, device %d, want 1450 and 9", v.Mtu, v.Ifindex)
 	}
 	want := []bpf.Receiver{{Vtep: 1}, {Ifindex: 5, Endpoint: 5}, {Ifindex: 6, Endpoint: 6}}
-	if list := got.receivers[100]; len(list) != 3 || list[0] != want[0] || list[1] != want[1] || list[2] != want[2] {
+	if list := got.receivers(100); len(list) != 3 || list[0] != want[0] || list[1] != want[1] || list[2] != want[2] {
 		t.Errorf("receivers: got %+v, want %+v", list, want)
 	}
 }
@@ -87,8 +87,8 @@ func TestVtepNumbersStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.vtepByIP[vtepKey(vtepR)] != 1 || got.vtepByIP[vtepKey(other.IP)] != 2 {
-		t.Errorf("numbers of VTEPs: got %v", got.vtepByIP)
+	if got.vtepByIP.puts[vtepKey(vtepR)] != 1 || got.vtepByIP.puts[vtepKey(other.IP)] != 2 {
+		t.Errorf("numbers of VTEPs: got %v", got.vtepByIP.puts)
 	}
 }
 
@@ -98,9 +98,9 @@ func TestContradictions(t *testing.T) {
 		want     string
 		conflict bool
 	}{
-		"MAC twice":          {func(s *State) { s.Endpoints[1].MAC = macA }, "add endpoint 6, 02:00:00:00:00:0a in network 100: MAC", true},
-		"address twice":      {func(s *State) { s.Endpoints[1].Addrs[0] = ipA }, "address 10.0.0.1", true},
-		"address of remote":  {func(s *State) { s.Remotes[0].Addrs[0] = ipB }, "address 10.0.0.2", true},
+		"MAC twice":          {func(s *State) { s.Endpoints[1].MAC = macA }, "add endpoint 6: MAC 02:00:00:00:00:0a in network 100: two owners: endpoint 5 and endpoint 6", true},
+		"address twice":      {func(s *State) { s.Endpoints[1].Addrs[0] = ipA }, "add endpoint 6: address 10.0.0.1 in network 100: two owners: endpoint 5 and endpoint 6", true},
+		"address of remote":  {func(s *State) { s.Remotes[0].Addrs[0] = ipB }, "address 10.0.0.2 in network 100: two owners: endpoint 6 and 02:00:00:00:01:01", true},
 		"device twice":       {func(s *State) { s.Endpoints[1].Ifindex = 5 }, "device 5", true},
 		"network twice":      {func(s *State) { s.Networks = append(s.Networks, Network{VNI: 100}) }, "add network 100", true},
 		"peer twice":         {func(s *State) { s.Peers = append(s.Peers, s.Peers[0]) }, "add peer 192.0.2.2", true},
