@@ -60,12 +60,14 @@ func (w *world) onlyDrops(allowed ...string) {
 func TestKernelVXLAN(t *testing.T) {
 	for _, c := range []struct {
 		name, ours, theirs, local, remote, mtu string
-		xdp                                    bool
+		xdp, kernel                            bool
 	}{
-		{"over IPv4", vtepUs + "/24", vtepR + "/24", vtepUs, vtepR, "1450", false},
-		{"over IPv6", vtep6Us + "/64", vtep6R + "/64", vtep6Us, vtep6R, "1430", false},
-		{"over IPv4 by XDP", vtepUs + "/24", vtepR + "/24", vtepUs, vtepR, "1450", true},
-		{"over IPv6 by XDP", vtep6Us + "/64", vtep6R + "/64", vtep6Us, vtep6R, "1430", true},
+		{"over IPv4", vtepUs + "/24", vtepR + "/24", vtepUs, vtepR, "1450", false, false},
+		{"over IPv6", vtep6Us + "/64", vtep6R + "/64", vtep6Us, vtep6R, "1430", false, false},
+		{"over IPv4 by XDP", vtepUs + "/24", vtepR + "/24", vtepUs, vtepR, "1450", true, false},
+		{"over IPv6 by XDP", vtep6Us + "/64", vtep6R + "/64", vtep6Us, vtep6R, "1430", true, false},
+		{"over IPv4 by our kernel's", vtepUs + "/24", vtepR + "/24", vtepUs, vtepR, "1450", false, true},
+		{"over IPv6 by our kernel's", vtep6Us + "/64", vtep6R + "/64", vtep6Us, vtep6R, "1430", false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -73,27 +75,35 @@ func TestKernelVXLAN(t *testing.T) {
 			here(t, "ip link add up0 numrxqueues 4 numtxqueues 2 type veth peer name down0 numrxqueues 2 numtxqueues 2",
 				"ip link set down0 netns "+strconv.Itoa(far.pid))
 			t.Cleanup(func() { here(t, "ip link del up0") })
+			zeroSums := " udp6zerocsumrx"
+			if c.kernel {
+				zeroSums = "" // it writes them
+			}
 			far.do("ip addr add "+c.theirs+" dev down0 nodad", "ip link set down0 up",
-				"ip link add vx type vxlan id 100 dstport 4789 local "+c.remote+" remote "+c.local+" dev down0 udp6zerocsumtx udp6zerocsumrx",
+				"ip link add vx type vxlan id 100 dstport 4789 local "+c.remote+" remote "+c.local+" dev down0 udp6zerocsumtx"+zeroSums,
 				"ip link set vx address "+macR+" mtu "+c.mtu+" up", "ip addr add "+ipR+"/24 dev vx", "ip addr add "+ip6R+"/64 dev vx nodad")
 			if c.xdp {
 				far.forXDP("down0", "vx")
 			}
 			here(t, "ip addr add "+c.ours+" dev up0 nodad", "ip link set up0 up")
 			a := w.attach(t, endpoint(21, macA, ipA, ip6A), c.xdp, 1500, ipA+"/24", ip6A+"/64")
-			w.uplink(t, far, c.local, c.remote)
+			if c.kernel {
+				w.tunnelled(t, c.local, c.remote)
+			} else {
+				w.uplink(t, far, c.local, c.remote)
+			}
 			if c.xdp {
 				w.hookXDP(t, w.xdp.Programs["xdp_uplink"], index(t, "up0"))
 			}
 			w.put("vni", uint32(100), &VniEntry{Flags: TCVniFlagVNI_BUM})
 			w.receivers(100, Receiver{Ifindex: uint32(a.ifindex), Endpoint: 21}, Receiver{Vtep: 7})
 			w.endpoints()
-			w.exchange(a, far)
+			w.exchange(a, far, c.kernel)
 		})
 	}
 }
 
-func (w *world) exchange(a port, far netns) {
+func (w *world) exchange(a port, far netns, kernel bool) {
 	w.Helper()
 	far.do("busybox ping -c 1 -W 5 "+ipA, "busybox ping -6 -c 1 -W 5 "+ip6A)
 	a.do("busybox ping -c 1 -W 5 "+ipR, "busybox ping -6 -c 1 -W 5 "+ip6R)
@@ -102,6 +112,9 @@ func (w *world) exchange(a port, far netns) {
 	transfer(a.netns, far, "["+ip6R+"]:4000")
 	transfer(far, a.netns, "["+ip6A+"]:4000")
 	segmented(a.netns, far, ipR+":4000")
+	if kernel {
+		segmented(far, a.netns, ipA+":4000")
+	}
 	// Cut up before they arrive, as a wire would have it: see is_indivisible.
 	far.do("ip link set down0 gso_max_segs 1")
 	segmented(far, a.netns, "["+ip6A+"]:4000")
