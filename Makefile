@@ -7,7 +7,8 @@ SYSCONFDIR ?= /etc
 SHARE = $(DESTDIR)$(PREFIX)/share
 DROPIN = $(DESTDIR)$(SYSCONFDIR)/containerd/conf.d/foundry.toml
 export FOUNDRY_CACHE ?= $(HOME)/.cache/foundry
-PROGRAMS := containerd-shim-foundry-v1 foundryd foundry
+# In the order of installation: what others execute comes first.
+PROGRAMS := foundry-delete foundryd containerd-shim-foundry-v1 foundry
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,7 @@ setup: ## Install what is missing: apt packages, containerd and ctr (below FOUND
 demo: setup build ## Show containers on a private containerd, then take it away
 	@scripts/demo.sh
 
-build: ## Build the three static programs into bin/
+build: ## Build the static programs into bin/
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do $(GOBUILD) -o bin/$$p ./cmd/$$p || exit 1; done
 

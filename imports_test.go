@@ -28,11 +28,12 @@ const launcher = "cmd/containerd-shim-foundry-v1"
 // the same list); "x/..." is x and all below it. What is not here may import
 // nothing of it.
 var laws = map[string][]string{
-	"cmd/foundryd":    {"shim/...", "runtime/...", "datapath/..."},
-	"cmd/foundry":     {"shim/view", "datapath/agent/api"},
-	"cmd/foundry-cni": {"datapath"},
-	"shim":            {"shim/stdio", "shim/view", "shim/flight", "shim/metric", "shim/trace", "runtime", "datapath"},
-	"shim/flight":     {"shim/view"},
+	"cmd/foundryd":       {"shim/...", "runtime/...", "datapath/..."},
+	"cmd/foundry-delete": {"runtime"},
+	"cmd/foundry":        {"shim/view", "datapath/agent/api"},
+	"cmd/foundry-cni":    {"datapath"},
+	"shim":               {"shim/stdio", "shim/view", "shim/flight", "shim/metric", "shim/trace", "runtime", "datapath"},
+	"shim/flight":        {"shim/view"},
 	"runtime": {"runtime/oci", "runtime/plan", "runtime/spawn", "runtime/cgroup", "runtime/rootfs", "runtime/seccomp",
 		"runtime/journal"},
 	"runtime/plan":   {"runtime/oci"},
@@ -68,6 +69,15 @@ const threadOnly = "datapath/veth/"
 // packages: fmt, net or encoding/json would double it.
 var light = []string{"cmp", "errors", "iter", "math/bits", "runtime", "slices", "sync", "sync/atomic", "syscall", "unsafe",
 	"google.golang.org/protobuf/encoding/protowire"}
+
+// deleter is what the launcher becomes for a container whose server is dead:
+// for every one of them at once.
+const deleter = "cmd/foundry-delete"
+
+// foreign are the only trees that it is linked with, but Go's and ours.
+var foreign = []string{"github.com/cilium/ebpf/...", "github.com/containerd/cgroups/v3/...", "github.com/godbus/dbus/v5/...",
+	"github.com/coreos/go-systemd/v22/dbus", "github.com/opencontainers/runtime-spec/...", "github.com/checkpoint-restore/go-criu/v8/rpc",
+	"github.com/aperturerobotics/protobuf-go-lite/...", "google.golang.org/protobuf/...", "golang.org/x/sys/unix"}
 
 // pkg is a package as `go list -json` prints it.
 type pkg struct {
@@ -193,6 +203,19 @@ func TestLauncherIsLight(t *testing.T) {
 		case dep == module+launcher, strings.HasPrefix(dep, "internal/"), strings.HasPrefix(dep, "runtime/"):
 		case !slices.Contains(light, dep):
 			t.Errorf("the launcher is linked with %s: measure `foundry start` before you add it to the list", dep)
+		}
+	}
+}
+
+// TestDeleterIsLight: of what a server needs, foundry-delete is linked with the
+// runtime, and with none of what it speaks to others.
+func TestDeleterIsLight(t *testing.T) {
+	for _, dep := range strings.Fields(goList(t, "-deps", "./"+deleter)) {
+		first, _, _ := strings.Cut(dep, "/")
+		known := strings.HasPrefix(dep, module+"runtime") || dep == module+deleter ||
+			!strings.Contains(first, ".") && first+"/" != module && dep != "net/http" && dep != "crypto/tls"
+		if !known && !slices.ContainsFunc(foreign, func(tree string) bool { return within(dep, tree) }) {
+			t.Errorf("%s is linked with %s: measure how long it needs to come up before you add it to the list", deleter, dep)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func TestInstall(t *testing.T) {
 	run("install")
 	run("install")
 	installed := filesBelow(t, root)
-	for _, want := range []string{"usr/bin/containerd-shim-foundry-v1", "usr/bin/foundryd", "etc/containerd/conf.d/foundry.toml",
+	for _, want := range []string{"usr/bin/containerd-shim-foundry-v1", "usr/bin/foundryd", "usr/bin/foundry-delete", "etc/containerd/conf.d/foundry.toml",
 		"usr/share/foundry/kubernetes/runtimeclass.yaml", "usr/share/foundry/containerd/foundry-1.7.toml"} {
 		if !slices.Contains(installed, want) {
 			t.Errorf("not installed: %s", want)

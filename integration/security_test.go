@@ -46,7 +46,7 @@ func binaries(t *testing.T, d *env.Daemon) string {
 	t.Helper()
 	var out []string
 	for _, path := range []string{
-		env.Bin(t) + "/foundryd", env.Bin(t) + "/containerd-shim-foundry-v1", fmt.Sprintf("/proc/%d/exe", d.Servers()[0].Spawner),
+		env.Bin(t) + "/foundryd", env.Bin(t) + "/foundry-delete", env.Bin(t) + "/containerd-shim-foundry-v1", fmt.Sprintf("/proc/%d/exe", d.Servers()[0].Spawner),
 	} {
 		f, err := os.Open(path)
 		if err != nil {

@@ -49,7 +49,7 @@ prepare() {
 	rm -rf "$build"
 	mkdir -p "$tools"
 	cp "$FOUNDRY_CACHE"/tools/containerd-2.4.2/* "$tools" || return 1
-	cp bin/foundry bin/foundryd bin/containerd-shim-foundry-v1 "$FOUNDRY_CACHE/vm/apparmor/sbin/apparmor_parser" "$build" || return 1
+	cp bin/foundry bin/foundryd bin/foundry-delete bin/containerd-shim-foundry-v1 "$FOUNDRY_CACHE/vm/apparmor/sbin/apparmor_parser" "$build" || return 1
 	for package in runtime/cgroup runtime/spawn runtime integration; do
 		CGO_ENABLED=0 go test -c -o "$build/${package##*/}.test" "./$package" || return 1
 	done

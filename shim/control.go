@@ -27,7 +27,7 @@ import (
 //	launcher  -> listen\n             nobody answers at the task socket: somebody has removed it
 //	          <- ok\n                 it is there again
 //	          <- error TEXT\n
-//	foundryd  -> delete NS ID\n       containerd called `delete`, and there is no foundry.exit
+//	foundry-  -> delete NS ID\n       containerd called `delete`, and there is no foundry.exit
 //	delete    <- ok\n DeleteResponse  killed, deleted
 //	          <- none\n               not known here
 //	          <- error TEXT\n

@@ -58,7 +58,7 @@ func splitFlag(word string) (name, value string, hasValue, isFlag bool) {
 	return name, "", false, true
 }
 
-// words gives the arguments back, for foundryd, which takes the same flags.
+// words gives the arguments back, for foundry-delete, which takes the same flags.
 func (a *args) words() []string {
 	w := []string{"-namespace", a.namespace, "-id", a.id, "-address", a.address,
 		"-publish-binary", a.publish, "-bundle", a.bundle}

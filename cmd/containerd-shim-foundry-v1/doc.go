@@ -4,7 +4,8 @@
 // for each container, once to start it (`start`) and once when it is gone
 // (`delete`). It lives for about a millisecond, so it imports next to nothing:
 // package syscall and a varint reader of its own. Everything that needs more
-// is foundryd's, the long-lived program beside it on disk.
+// is done by the programs beside it on disk: foundryd, which lives long, and
+// foundry-delete.
 //
 // `start` answers with the address of the one server of this containerd:
 //
@@ -19,7 +20,7 @@
 // nothing of its first caller but the oom score, and PATH.
 //
 // `delete` prints the exit that the server left in the bundle; if there is
-// none, or no server, it becomes `foundryd delete`, which works from files.
+// none, or no server, it becomes foundry-delete, which works from files.
 //
 // By hand, in a bundle directory:
 //

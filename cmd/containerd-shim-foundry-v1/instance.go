@@ -112,9 +112,9 @@ func trimScheme(address string) string {
 	return address
 }
 
-// foundryd is the server's program: beside the launcher, also when containerd
-// reached the launcher by a symbolic link.
-func foundryd() (string, error) {
+// beside is the path of one of our other programs: beside the launcher, also
+// when containerd reached the launcher by a symbolic link.
+func beside(name string) (string, error) {
 	self, err := readlink("/proc/self/exe")
 	if err != nil {
 		return "", err
@@ -126,7 +126,7 @@ func foundryd() (string, error) {
 	for self[len(self)-1] != '/' {
 		self = self[:len(self)-1]
 	}
-	return self + "foundryd", nil
+	return self + name, nil
 }
 
 // identity tells one build of foundryd from another without reading it:
@@ -135,10 +135,17 @@ func foundryd() (string, error) {
 func identity(path string) (string, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
-		f := failed("start", path, err).(*failure)
-		f.remedy = "foundryd belongs beside containerd-shim-foundry-v1; install both from the same build"
-		return "", f
+		return "", missing(path, err)
 	}
 	return number(uint64(st.Dev)) + ":" + number(st.Ino) + ":" + number(uint64(st.Size)) + ":" +
 		number(uint64(st.Mtim.Nano())), nil
+}
+
+// missing says that a program of ours could not be started.
+func missing(program string, err error) error {
+	f := failed("start", program, err).(*failure)
+	if f.errno == syscall.ENOENT {
+		f.remedy = "foundryd belongs beside containerd-shim-foundry-v1; install all programs from the same build"
+	}
+	return f
 }

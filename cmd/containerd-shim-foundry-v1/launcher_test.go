@@ -48,8 +48,10 @@ func newHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(self, h.bin+"/foundryd"); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"/foundryd", "/foundry-delete"} {
+		if err := os.Symlink(self, h.bin+name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		for _, pid := range h.servers() {
@@ -335,13 +337,17 @@ func TestDelete(t *testing.T) {
 		}
 		return string(out)
 	}
-	want := "foundryd delete -namespace default -id web-1 -address /run/c.sock -publish-binary /bin/containerd -bundle " + bundle + " -root "
+	want := "foundry-delete -namespace default -id web-1 -address /run/c.sock -publish-binary /bin/containerd -bundle " + bundle + " -root "
 	if got := run(); !strings.HasPrefix(got, want+h.root+"/") {
 		t.Errorf("no exit recorded: got %q, want %q and an instance", got, want)
 	}
 	os.WriteFile(bundle+"/foundry", []byte("/somewhere/else\n"), 0o600)
 	if got := run(); got != want+"/somewhere/else" {
 		t.Errorf("with a pointer: got %q, want %q", got, want+"/somewhere/else")
+	}
+	os.Remove(h.bin + "/foundry-delete")
+	if got := run(); got != "foundryd delete "+strings.TrimPrefix(want, "foundry-delete ")+"/somewhere/else" {
+		t.Errorf("among programs of an older build: got %q", got)
 	}
 	recorded, _ := proto.Marshal(&task.DeleteResponse{Pid: 7, ExitStatus: 137})
 	os.WriteFile(bundle+"/foundry.exit", recorded, 0o600)

@@ -30,9 +30,9 @@ func run(argv []string) error {
 	}
 	switch {
 	case a.version:
-		return become("version", nil)
+		return become("foundryd", []string{"version"})
 	case a.info:
-		return become("info", nil)
+		return become("foundryd", []string{"info"})
 	case a.action == "start":
 		return start(a)
 	case a.action == "delete":

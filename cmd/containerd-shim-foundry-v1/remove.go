@@ -6,8 +6,8 @@ import "syscall"
 
 // remove is `delete`. containerd calls it after every task, also after those
 // that were deleted in good order, which is nearly all: then the server has left
-// the answer in the bundle. For the rest there is foundryd, which kills and
-// cleans from the files alone.
+// the answer in the bundle. For the rest there is foundry-delete, which kills
+// and cleans from the files alone.
 func remove(a *args) error {
 	if a.bundle == "" {
 		a.bundle = "."
@@ -25,7 +25,12 @@ func remove(a *args) error {
 	if !exists(a.bundle) && !exists(dir+"/c/"+a.namespace+"/"+a.id) {
 		return respond(unknownExit()) // bundle and container are both gone
 	}
-	return become("delete", append(a.words(), "-root", dir))
+	words := append(a.words(), "-root", dir)
+	err := become("foundry-delete", words)
+	if errnoOf(err) == syscall.ENOENT { // an upgrade has not come to it yet: foundryd did it in older builds
+		err = become("foundryd", append([]string{"delete"}, words...))
+	}
+	return err
 }
 
 func respond(b []byte) error {
@@ -48,10 +53,10 @@ func unknownExit() []byte {
 	return appendBytes(out, 3, string(at))
 }
 
-// become turns this process into `foundryd verb`, with our stdio and little
-// else.
-func become(verb string, words []string) error {
-	program, err := foundryd()
+// become turns this process into the program beside it, with our stdio and
+// little else.
+func become(name string, words []string) error {
+	program, err := beside(name)
 	if err != nil {
 		return err
 	}
@@ -60,10 +65,5 @@ func become(verb string, words []string) error {
 	if root := getenv("FOUNDRY_ROOT"); root != "" {
 		env = append(env, "FOUNDRY_ROOT="+root)
 	}
-	err = syscall.Exec(program, append([]string{"foundryd", verb}, words...), env)
-	f := failed("start", program, err).(*failure)
-	if f.errno == syscall.ENOENT {
-		f.remedy = "foundryd belongs beside containerd-shim-foundry-v1; install both from the same build"
-	}
-	return f
+	return missing(program, syscall.Exec(program, append([]string{name}, words...), env))
 }

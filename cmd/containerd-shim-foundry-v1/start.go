@@ -26,7 +26,7 @@ func start(a *args) error {
 	if err := in.point(); err != nil {
 		return err
 	}
-	program, err := foundryd()
+	program, err := beside("foundryd")
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 //
 //	boot     become the spawner of a new instance, which starts the server
 //	serve    be the server: one for all containers of one containerd
-//	delete   clean up after a container that the server did not delete
+//	delete   execute foundry-delete, for launchers of older builds
 //	info     print what the runtime can do, as a protobuf RuntimeInfo
 //	version  print the version
 //

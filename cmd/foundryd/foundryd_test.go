@@ -90,43 +90,6 @@ func TestDebugLog(t *testing.T) {
 	}
 }
 
-// TestAskServer: what a server answers, and what its absence means.
-func TestAskServer(t *testing.T) {
-	for _, test := range []struct{ says, want, err string }{
-		{"ok\n\x08\x07", "\x08\x07", ""},
-		{"none\n", "", ""},
-		{"error no way\n", "", `ask server to delete "c": no way`},
-		{"", "", ""},
-	} {
-		root := t.TempDir()
-		l, err := shim.Listen(controlSocket(root))
-		must(t, err)
-		asked := make(chan string, 1)
-		go func() {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			buf := make([]byte, 100)
-			n, _ := conn.Read(buf)
-			asked <- string(buf[:n])
-			conn.Write([]byte(test.says))
-			conn.Close()
-		}()
-		got, err := askServer(t.Context(), &flags{root: root, namespace: "ns", id: "c"})
-		if string(got) != test.want || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
-			t.Errorf("%q: got %q, %v", test.says, got, err)
-		}
-		if q := <-asked; q != "delete ns c\n" {
-			t.Errorf("asked %q", q)
-		}
-		l.Close()
-	}
-	if got, err := askServer(t.Context(), &flags{root: t.TempDir(), namespace: "ns", id: "c"}); got != nil || err != nil {
-		t.Errorf("no server: %q, %v", got, err)
-	}
-}
-
 // TestRemoveOldSlots: records go when no journal needs them.
 func TestRemoveOldSlots(t *testing.T) {
 	root := t.TempDir()

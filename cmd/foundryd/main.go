@@ -11,16 +11,13 @@ import (
 // flags are the command line of every subcommand; the launcher passes on what
 // containerd gave it.
 type flags struct {
-	root      string // the instance's directory
-	socket    string // where the task API is served
-	address   string // containerd's gRPC socket
-	ttrpc     string // containerd's ttrpc socket, for events
-	publish   string // containerd's binary; kept for the record
-	namespace string
-	id        string
-	bundle    string
-	gen       string // generation of the spawner, from boot to serve
-	debug     bool
+	root    string // the instance's directory
+	socket  string // where the task API is served
+	address string // containerd's gRPC socket
+	ttrpc   string // containerd's ttrpc socket, for events
+	publish string // containerd's binary; kept for the record
+	gen     string // generation of the spawner, from boot to serve
+	debug   bool
 }
 
 func main() {
@@ -35,6 +32,9 @@ func run(args []string) error {
 	if len(args) > 0 {
 		verb, args = args[0], args[1:]
 	}
+	if verb == "delete" {
+		return remove(args)
+	}
 	f, err := parse(verb, args)
 	if err != nil {
 		return err
@@ -44,8 +44,6 @@ func run(args []string) error {
 		return boot(f)
 	case "serve":
 		return serve(f)
-	case "delete":
-		return remove(f)
 	case "info":
 		return info(os.Stdin, os.Stdout)
 	case "version":
@@ -62,10 +60,6 @@ func parse(verb string, args []string) (*flags, error) {
 	set.StringVar(&f.address, "address", "", "containerd's gRPC address")
 	set.StringVar(&f.ttrpc, "ttrpc", "", "containerd's ttrpc address")
 	set.StringVar(&f.publish, "publish", "", "containerd's binary")
-	set.StringVar(&f.publish, "publish-binary", "", "containerd's binary")
-	set.StringVar(&f.namespace, "namespace", "", "namespace of the container")
-	set.StringVar(&f.id, "id", "", "id of the container")
-	set.StringVar(&f.bundle, "bundle", "", "bundle of the container")
 	set.StringVar(&f.gen, "generation", "", "start time of the spawner")
 	set.BoolVar(&f.debug, "debug", false, "log more")
 	if err := set.Parse(args); err != nil {

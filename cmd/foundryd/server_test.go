@@ -273,7 +273,7 @@ func (in *instance) end(t *testing.T, service, id, dir string, ok func(string, p
 	}
 }
 
-// delete runs `foundryd delete`, as the launcher does.
+// delete runs `foundryd delete`, as the launchers of older builds do.
 func (in *instance) delete(t *testing.T, id, dir string) []byte {
 	t.Helper()
 	cmd := exec.Command(in.program, "delete", "-root", in.root, "-namespace", "ns", "-id", id, "-bundle", dir)
