@@ -63,7 +63,7 @@ func checkInside(p Pair, c Config) ([]string, error) {
 	if mac := net.HardwareAddr(p.MAC[:]); link.Attrs().HardwareAddr.String() != mac.String() {
 		diffs = append(diffs, fmt.Sprintf("MAC of %s: %v, want %v", c.Peer, link.Attrs().HardwareAddr, mac))
 	}
-	addrs, err := h.AddrList(link, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return h.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of %s: %w", c.Peer, err)
 	}

@@ -55,7 +55,7 @@ func (f Filter) Detach() error {
 func (f Filter) Program() (id int, err error) {
 	err = asking("find "+f.String(), func(h *netlink.Handle) error {
 		at := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: f.Ifindex}}
-		list, err := h.FilterList(at, netlink.HANDLE_MIN_INGRESS)
+		list, err := whole(func() ([]netlink.Filter, error) { return h.FilterList(at, netlink.HANDLE_MIN_INGRESS) })
 		if errors.Is(err, unix.EINVAL) { // no clsact
 			return nil
 		}

@@ -35,8 +35,10 @@ func collectMD(name string, port uint16) (int, error) {
 	}
 	exists := err != nil
 	link, err := h.LinkByName(name)
-	if err != nil {
-		return 0, fmt.Errorf("find: %w", notFound(err))
+	if err := notFound(err); exists && errors.Is(err, ErrNotFound) {
+		return 0, fmt.Errorf("another VXLAN device has port %d: %w", port, ErrExists)
+	} else if err != nil {
+		return 0, fmt.Errorf("find: %w", err)
 	}
 	if v, ok := link.(*netlink.Vxlan); exists && (!ok || !v.FlowBased || v.Port != int(port)) {
 		return 0, fmt.Errorf("%w by device %d (%s) that is not of that kind and port", ErrExists, link.Attrs().Index, link.Type())
