@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -94,6 +95,9 @@ func Purge(dir string) error {
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }
 
+// large is a State whose comparison leaves much behind for the collector.
+const large = 100_000
+
 // vtepIDs are the numbers that VTEPs have in the maps.
 func (d *Datapath) vtepIDs() (map[bpf.VtepKey]uint32, error) {
 	ids := map[bpf.VtepKey]uint32{}
@@ -126,5 +130,8 @@ func (d *Datapath) Set(s State) ([]Change, error) {
 		return done, err
 	}
 	commit()
+	if len(s.Remotes) > large {
+		debug.FreeOSMemory() // which a comparison of everything takes some hundred bytes a remote of
+	}
 	return done, nil
 }

@@ -19,6 +19,13 @@ import (
 // instance mounts a bpffs and opens a data plane in it.
 func instance(t *testing.T) (*Datapath, string) {
 	t.Helper()
+	dir := mount(t)
+	return open(t, dir), dir
+}
+
+// mount mounts a bpffs and returns the directory of an instance in it.
+func mount(t *testing.T) string {
+	t.Helper()
 	env.RequireRoot(t)
 	mount := t.TempDir()
 	if err := unix.Mount("bpf", mount, "bpf", 0, ""); err != nil {
@@ -29,8 +36,7 @@ func instance(t *testing.T) (*Datapath, string) {
 			t.Error(err)
 		}
 	})
-	dir := filepath.Join(mount, "instance")
-	return open(t, dir), dir
+	return filepath.Join(mount, "instance")
 }
 
 func open(t *testing.T, dir string) *Datapath {

@@ -5,6 +5,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -125,6 +126,7 @@ func (c *comparison) fail(err error) {
 // all compares with the whole map. What is as wanted is forgotten on the way:
 // two copies of a large map are never in memory.
 func (w *write[K, V]) all(entries *int) error {
+	replaced := map[K]bool{}
 	err := w.rows.each(func(k K, have V) {
 		*entries++
 		v, ok := w.want[k]
@@ -134,18 +136,10 @@ func (w *write[K, V]) all(entries *int) error {
 		case v == have:
 			delete(w.want, k)
 		default:
-			w.puts = append(w.puts, k)
+			replaced[k] = true
 		}
 	})
-	replaced := make(map[K]bool, len(w.puts))
-	for _, k := range w.puts {
-		replaced[k] = true
-	}
-	for k := range w.want {
-		if !replaced[k] {
-			w.puts, w.added = append(w.puts, k), w.added+1
-		}
-	}
+	w.puts, w.added = slices.AppendSeq(make([]K, 0, len(w.want)), maps.Keys(w.want)), len(w.want)-len(replaced)
 	w.sort()
 	return err
 }

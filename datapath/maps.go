@@ -141,14 +141,14 @@ func removeEach[K any](m *ebpf.Map, keys []K) (int, error) {
 
 // devices: of a device map only the keys count; the kernel answers with
 // numbers of this namespace.
-type devices struct{ *ebpf.Map }
+type devices plain[uint32, bpf.TCBpfDevmapVal]
 
 func (m devices) each(fn func(uint32, struct{})) error {
-	return plain[uint32, bpf.TCBpfDevmapVal]{m.Map}.eachOne(func(k uint32, _ bpf.TCBpfDevmapVal) { fn(k, struct{}{}) })
+	return plain[uint32, bpf.TCBpfDevmapVal](m).eachOne(func(k uint32, _ bpf.TCBpfDevmapVal) { fn(k, struct{}{}) })
 }
 
 func (m devices) get(k uint32) (struct{}, bool, error) {
-	_, ok, err := plain[uint32, bpf.TCBpfDevmapVal]{m.Map}.get(k)
+	_, ok, err := plain[uint32, bpf.TCBpfDevmapVal](m).get(k)
 	return struct{}{}, ok, err
 }
 
@@ -178,11 +178,11 @@ func (l receiverList) unpack() ([]bpf.Receiver, error) {
 
 // lists: who gets broadcasts is a map of its own for each network, exchanged
 // as a whole.
-type lists struct{ *ebpf.Map }
+type lists plain[uint32, uint32]
 
 func (m lists) each(fn func(uint32, receiverList)) error {
 	var first error
-	err := plain[uint32, uint32]{m.Map}.eachOne(func(vni, id uint32) {
+	err := plain[uint32, uint32](m).eachOne(func(vni, id uint32) {
 		list, err := readList(ebpf.MapID(id))
 		first = cmp.Or(first, err)
 		fn(vni, list)
@@ -191,7 +191,7 @@ func (m lists) each(fn func(uint32, receiverList)) error {
 }
 
 func (m lists) get(vni uint32) (receiverList, bool, error) {
-	id, ok, err := plain[uint32, uint32]{m.Map}.get(vni)
+	id, ok, err := plain[uint32, uint32](m).get(vni)
 	if err != nil || !ok {
 		return "", false, err
 	}
