@@ -41,8 +41,8 @@ func main() {
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "foundry",
-		Short:         "Look into the containers of Foundry, the containerd runtime",
-		Long:          "Look into the containers of Foundry, the containerd runtime, and into the servers that run them.\n\nInstances are found below /run/foundry, or FOUNDRY_ROOT.",
+		Short:         "Look into the containers of Foundry, the containerd runtime, and set up their networks",
+		Long:          "Look into the containers of Foundry, the containerd runtime, and into the servers that run them; set up their networks.\n\nInstances are found below /run/foundry, or FOUNDRY_ROOT.",
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.output != "table" && a.output != "json" {
@@ -55,7 +55,8 @@ func (a *app) command() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "how to print: table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("instance", a.completeInstances)
-	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.check(), a.instances(), a.debug())
+	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.check(), a.instances(), a.debug(),
+		a.net(), a.fdb(), a.vtep(), a.drops(), a.capture())
 	addManual(root)
 	return root
 }

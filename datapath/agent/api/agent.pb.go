@@ -4,7 +4,8 @@
 // instance, for processes of the server's own user.
 //
 // Add is idempotent: the same once more is a success; something else under a
-// name that is taken is ALREADY_EXISTS, and nothing is changed. Delete of what
+// name that is taken is ALREADY_EXISTS, and nothing is changed, unless it is
+// asked to replace. Delete of what
 // is absent is a success. Addresses, prefixes and MACs are text.
 //
 // Codes: INVALID_ARGUMENT the request makes no sense in itself; NOT_FOUND the
@@ -782,6 +783,7 @@ func (x *Broadcast) GetBurst() uint32 {
 type AddNetworkRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Network       *Network               `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Replace       bool                   `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"` // the one that there is, if it is another
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -821,6 +823,13 @@ func (x *AddNetworkRequest) GetNetwork() *Network {
 		return x.Network
 	}
 	return nil
+}
+
+func (x *AddNetworkRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
 }
 
 type AddNetworkResponse struct {
@@ -1440,6 +1449,7 @@ type Underlay struct {
 	EncapUsed     Encap  `protobuf:"varint,9,opt,name=encap_used,json=encapUsed,proto3,enum=foundry.datapath.v1.Encap" json:"encap_used,omitempty"`
 	XdpUsed       bool   `protobuf:"varint,10,opt,name=xdp_used,json=xdpUsed,proto3" json:"xdp_used,omitempty"`
 	Mac           string `protobuf:"bytes,11,opt,name=mac,proto3" json:"mac,omitempty"`
+	Problem       string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"` // why tunnels do not work; "": they do
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1547,6 +1557,13 @@ func (x *Underlay) GetXdpUsed() bool {
 func (x *Underlay) GetMac() string {
 	if x != nil {
 		return x.Mac
+	}
+	return ""
+}
+
+func (x *Underlay) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -1808,6 +1825,7 @@ func (x *VTEP) GetPathMtu() uint32 {
 type AddVTEPRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Vtep          *VTEP                  `protobuf:"bytes,1,opt,name=vtep,proto3" json:"vtep,omitempty"`
+	Replace       bool                   `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"` // the one that there is, if it is another
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1847,6 +1865,13 @@ func (x *AddVTEPRequest) GetVtep() *VTEP {
 		return x.Vtep
 	}
 	return nil
+}
+
+func (x *AddVTEPRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
 }
 
 type AddVTEPResponse struct {
@@ -2135,6 +2160,7 @@ func (x *FDBEntry) GetEndpoint() string {
 type AddFDBRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*FDBEntry            `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	Replace       bool                   `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"` // those that there are, if they are others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2174,6 +2200,13 @@ func (x *AddFDBRequest) GetEntries() []*FDBEntry {
 		return x.Entries
 	}
 	return nil
+}
+
+func (x *AddFDBRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
 }
 
 type AddFDBResponse struct {
@@ -3496,9 +3529,10 @@ const file_agent_proto_rawDesc = "" +
 	"\tBroadcast\x12\x1d\n" +
 	"\n" +
 	"per_second\x18\x01 \x01(\rR\tperSecond\x12\x14\n" +
-	"\x05burst\x18\x02 \x01(\rR\x05burst\"K\n" +
+	"\x05burst\x18\x02 \x01(\rR\x05burst\"e\n" +
 	"\x11AddNetworkRequest\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.foundry.datapath.v1.NetworkR\anetwork\"L\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.foundry.datapath.v1.NetworkR\anetwork\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\"L\n" +
 	"\x12AddNetworkResponse\x126\n" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.foundry.datapath.v1.NetworkR\anetwork\"(\n" +
 	"\x14DeleteNetworkRequest\x12\x10\n" +
@@ -3536,7 +3570,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03vni\x18\x01 \x01(\rH\x00R\x03vni\x88\x01\x01B\x06\n" +
 	"\x04_vni\"T\n" +
 	"\x15ListEndpointsResponse\x12;\n" +
-	"\tendpoints\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.EndpointR\tendpoints\"\xd3\x02\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.EndpointR\tendpoints\"\xed\x02\n" +
 	"\bUnderlay\x12\x16\n" +
 	"\x06ifname\x18\x01 \x01(\tR\x06ifname\x12\x12\n" +
 	"\x04ipv4\x18\x02 \x01(\tR\x04ipv4\x12\x12\n" +
@@ -3550,7 +3584,8 @@ const file_agent_proto_rawDesc = "" +
 	"encap_used\x18\t \x01(\x0e2\x1a.foundry.datapath.v1.EncapR\tencapUsed\x12\x19\n" +
 	"\bxdp_used\x18\n" +
 	" \x01(\bR\axdpUsed\x12\x10\n" +
-	"\x03mac\x18\v \x01(\tR\x03mac\"O\n" +
+	"\x03mac\x18\v \x01(\tR\x03mac\x12\x18\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\"O\n" +
 	"\x12SetUnderlayRequest\x129\n" +
 	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"P\n" +
 	"\x13SetUnderlayResponse\x129\n" +
@@ -3564,9 +3599,10 @@ const file_agent_proto_rawDesc = "" +
 	"\x04down\x18\x03 \x01(\bR\x04down\x12\x19\n" +
 	"\bnext_hop\x18\x04 \x01(\tR\anextHop\x12\x14\n" +
 	"\x05stale\x18\x05 \x01(\bR\x05stale\x12\x19\n" +
-	"\bpath_mtu\x18\x06 \x01(\rR\apathMtu\"?\n" +
+	"\bpath_mtu\x18\x06 \x01(\rR\apathMtu\"Y\n" +
 	"\x0eAddVTEPRequest\x12-\n" +
-	"\x04vtep\x18\x01 \x01(\v2\x19.foundry.datapath.v1.VTEPR\x04vtep\"@\n" +
+	"\x04vtep\x18\x01 \x01(\v2\x19.foundry.datapath.v1.VTEPR\x04vtep\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\"@\n" +
 	"\x0fAddVTEPResponse\x12-\n" +
 	"\x04vtep\x18\x01 \x01(\v2\x19.foundry.datapath.v1.VTEPR\x04vtep\"-\n" +
 	"\x11DeleteVTEPRequest\x12\x18\n" +
@@ -3580,9 +3616,10 @@ const file_agent_proto_rawDesc = "" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x12\n" +
 	"\x04vtep\x18\x04 \x01(\tR\x04vtep\x12\x1a\n" +
-	"\bendpoint\x18\x05 \x01(\tR\bendpoint\"H\n" +
+	"\bendpoint\x18\x05 \x01(\tR\bendpoint\"b\n" +
 	"\rAddFDBRequest\x127\n" +
-	"\aentries\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.FDBEntryR\aentries\"\x10\n" +
+	"\aentries\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.FDBEntryR\aentries\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\"\x10\n" +
 	"\x0eAddFDBResponse\"K\n" +
 	"\x10DeleteFDBRequest\x127\n" +
 	"\aentries\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.FDBEntryR\aentries\"\x13\n" +

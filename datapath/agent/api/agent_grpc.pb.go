@@ -4,7 +4,8 @@
 // instance, for processes of the server's own user.
 //
 // Add is idempotent: the same once more is a success; something else under a
-// name that is taken is ALREADY_EXISTS, and nothing is changed. Delete of what
+// name that is taken is ALREADY_EXISTS, and nothing is changed, unless it is
+// asked to replace. Delete of what
 // is absent is a success. Addresses, prefixes and MACs are text.
 //
 // Codes: INVALID_ARGUMENT the request makes no sense in itself; NOT_FOUND the
