@@ -12,10 +12,12 @@ import (
 )
 
 // resting notices when a server that had something to do has nothing any more.
+// The zero value is one that has started: that leaves something to give back.
 type resting struct {
-	calls        uint64 // so far
-	busy         bool   // since memory was given back
-	quiet, ticks int    // seconds
+	calls uint64 // so far
+	idle  bool   // memory was given back, and nobody has called since
+	quiet int    // seconds without a call
+	busy  int    // seconds since memory was given back
 }
 
 // quietTime is how long nobody may call, in seconds, before memory is given back;
@@ -24,18 +26,19 @@ const quietTime, busyTime = 3, 30
 
 // second is called once in a second, with the number of calls so far.
 func (r *resting) second(calls uint64) {
-	r.ticks++
-	if calls != r.calls || r.ticks == 1 { // at first there is what starting has left
-		r.calls, r.busy, r.quiet = calls, true, 0
-	} else {
-		r.quiet++
+	r.quiet++
+	if calls != r.calls {
+		r.calls, r.idle, r.quiet = calls, false, 0
 	}
+	if r.idle {
+		return
+	}
+	r.busy++
 	switch {
-	case !r.busy:
 	case r.quiet == quietTime:
-		r.busy, r.ticks = false, 1
+		r.idle, r.busy = true, 0
 		trim()
-	case r.ticks%busyTime == 0:
+	case r.busy%busyTime == 0:
 		debug.FreeOSMemory()
 	}
 }
