@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"foundry/bpf"
+	"foundry/datapath/veth"
+)
+
+// Reconcile compares records, maps and links, and what is alive on the
+// machine, and makes them equal: an endpoint whose pair is gone is removed, a
+// pair, a link or an entry that nobody owns too, and what is missing is put
+// back. dryRun only says what would be done.
+func (c *Control) Reconcile(ctx context.Context, dryRun bool) ([]Change, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	changes, err := c.reconcileLocked(ctx, dryRun)
+	if dryRun {
+		return changes, err
+	}
+	for _, change := range changes {
+		c.counts.repaired += uint64(change.Count)
+	}
+	c.counts.lastError = ""
+	if err != nil {
+		c.counts.lastError = err.Error()
+	}
+	return changes, err
+}
+
+// survey is what does not fit to the records.
+type survey struct {
+	gone   map[string]bool // endpoints without their pair
+	orphan []string        // host's ends that are nobody's
+}
+
+func (c *Control) reconcileLocked(ctx context.Context, dryRun bool) ([]Change, error) {
+	found, err := c.surveyLocked()
+	if err != nil {
+		return nil, err
+	}
+	if dryRun {
+		changes, err := c.data.Diff(c.stateLocked(found))
+		return append(found.changes(), changes...), err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	underlay := c.followAtStartLocked()
+	changes, err := c.data.Set(c.stateLocked(found))
+	if err = errors.Join(underlay, err); err != nil {
+		return changes, err
+	}
+	return append(changes, found.changes()...), c.clearLocked(found)
+}
+
+// followAtStartLocked makes the underlay what it is, in the record alone: the
+// maps follow with all the rest.
+func (c *Control) followAtStartLocked() error {
+	if c.have.underlay == nil {
+		return nil
+	}
+	was := *c.have.underlay
+	now, why := was.follow()
+	if now == was || c.familiesLocked(now) != nil {
+		return nil
+	}
+	c.todo.allPeers = true
+	c.wake()
+	return c.recordLocked(edit{record: now, note: why})
+}
+
+func (c *Control) stateLocked(found survey) State {
+	return c.have.state(func(name string) bool { return found.gone[name] || c.pending[name] != nil })
+}
+
+func (c *Control) surveyLocked() (s survey, err error) {
+	links, err := linksByIndex()
+	if err != nil {
+		return s, err
+	}
+	s.gone = map[string]bool{}
+	owned := map[string]bool{c.prefix() + "vxlan": true}
+	for _, t := range c.pending {
+		owned[t.hostName] = true
+	}
+	for _, r := range c.have.endpoints {
+		owned[r.HostName] = true
+		s.gone[r.Name] = c.pending[r.Name] == nil && (r.Broken != "" || links[r.Ifindex] != r.HostName)
+		if !s.gone[r.Name] {
+			delete(s.gone, r.Name)
+		}
+	}
+	for _, name := range links {
+		if strings.HasPrefix(name, c.prefix()) && !owned[name] {
+			s.orphan = append(s.orphan, name)
+		}
+	}
+	slices.Sort(s.orphan)
+	return s, nil
+}
+
+func (s survey) changes() (list []Change) {
+	for name := range s.gone {
+		list = append(list, Change{"delete", "endpoint", name, 1})
+	}
+	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
+	for _, name := range s.orphan {
+		list = append(list, Change{"delete", "pair", name, 1})
+	}
+	return list
+}
+
+// clearLocked removes what a survey found, and says so.
+func (c *Control) clearLocked(s survey) error {
+	var errs []error
+	for _, name := range s.orphan {
+		c.log.Warn("removing a pair that is nobody's", "device", name)
+		errs = append(errs, veth.Delete(name))
+	}
+	var edits []edit
+	for name := range s.gone {
+		r := c.have.endpoints[name]
+		why := "its pair is gone"
+		if r.Broken != "" {
+			why = r.Broken
+		}
+		c.log.Warn("removing an endpoint", "endpoint", name, "cause", why)
+		// Its host's end may be there under another number or name.
+		errs = append(errs, veth.Delete(r.HostName))
+		edits = append(edits, edit{record: r, deleted: true, note: why})
+	}
+	slices.SortFunc(edits, func(a, b edit) int {
+		_, x := kindOf(a.record)
+		_, y := kindOf(b.record)
+		return strings.Compare(x, y)
+	})
+	err := c.recordLocked(edits...)
+	if err == nil {
+		c.counts.removed += uint64(len(edits))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// Counters returns what happened to the frames of an endpoint, or of all and
+// the uplink when name is empty.
+func (c *Control) Counters(name string) ([]Counter, error) {
+	c.mu.Lock()
+	ports, closed := map[uint32]string{0: ""}, c.closed
+	for port, who := range c.have.byPort {
+		ports[uint32(port)] = who
+	}
+	_, known := c.have.endpoints[name]
+	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if name != "" && !known {
+		return nil, &ObjectError{Verb: "read counters of", Kind: KindEndpoint, Name: name, Err: ErrNotFound}
+	}
+	counts, err := c.data.Counters()
+	if err != nil {
+		return nil, err
+	}
+	var list []Counter
+	for key, n := range counts {
+		who, ours := ports[key.Endpoint]
+		if !ours || name != "" && who != name {
+			continue
+		}
+		direction := "from"
+		if key.Direction == bpf.TCDirectionDIR_TO {
+			direction = "to"
+		}
+		list = append(list, Counter{Endpoint: who, Direction: direction, Action: c.names.Actions[key.Action], Reason: c.names.Reasons[key.Reason],
+			Packets: n.Packets, Bytes: n.Bytes})
+	}
+	slices.SortFunc(list, func(a, b Counter) int {
+		return strings.Compare(fmt.Sprint(a.Endpoint, a.Direction, a.Action, a.Reason), fmt.Sprint(b.Endpoint, b.Direction, b.Action, b.Reason))
+	})
+	return list, nil
+}
