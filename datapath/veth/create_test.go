@@ -143,7 +143,7 @@ func TestCreateFails(t *testing.T) {
 	run(t, nil, "ip link add br-x type bridge")
 	t.Cleanup(func() { run(t, nil, "ip link del br-x") })
 	run(t, ns, "ip link add eth7 type bridge")
-	before := see(t, ns)
+	before, holding := see(t, ns), held(t)
 	for name, c := range map[string]struct {
 		change func(*Config)
 		want   string
@@ -173,12 +173,13 @@ func TestCreateFails(t *testing.T) {
 			t.Errorf("%s: left\n%s\nwas\n%s", name, after, before)
 		}
 	}
+	holding.leftNothing(t)
 	if err := Delete("br-x"); err == nil || !strings.Contains(err.Error(), "type bridge") {
 		t.Errorf("delete somebody else's device: got %v", err)
 	}
 }
 
-// see lists the devices of both namespaces and the descriptors of the process.
+// see lists the devices of both namespaces.
 func see(t testing.TB, ns *NS) string {
 	t.Helper()
 	var names []string
@@ -194,25 +195,7 @@ func see(t testing.TB, ns *NS) string {
 			t.Fatal(err)
 		}
 	}
-	return strings.Join(append(names, descriptors(t)...), "\n")
-}
-
-func descriptors(t testing.TB) (list []string) {
-	t.Helper()
-	for _, fd := range []string{"socket", "net:"} {
-		n := 0
-		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, fd) {
-				n++
-			}
-		}
-		list = append(list, strings.Repeat(fd, n))
-	}
-	return list
+	return strings.Join(names, "\n")
 }
 
 // What somebody inside has done to the pair.
