@@ -12,7 +12,7 @@ PROGRAMS := foundry-delete foundryd containerd-shim-foundry-v1 foundry
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build install uninstall test test-unit test-root test-matrix test-cri test-guest suite-client bench lint generate verify-generate clean
+.PHONY: help setup demo build install uninstall test test-unit test-root test-matrix test-cri test-guest suite-client bench bench-net lint generate verify-generate clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ suite-client: ## containerd's own client suite with this runtime (as root)
 
 bench: setup build ## Foundry beside runc v2, an empty shim and the kernel's floor (as root)
 	@scripts/bench.sh
+
+bench-net: setup ## Ways between two containers: the kernel's and Foundry's, into docs/bench/network.md (as root)
+	@scripts/bench-net.sh
 
 lint: ## gofmt, go vet, golangci-lint
 	@scripts/lint.sh

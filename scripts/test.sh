@@ -48,13 +48,14 @@ suite() {
 guest() { scripts/guest.sh "$scratch/tally" "$counts"; }
 
 bench() { whole bench scripts/bench.sh -quick; }
+benchnet() { whole bench-net scripts/bench-net.sh -quick; }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(lint generate build unit root matrix cri suite guest bench)
+[ ${#stages[@]} -gt 0 ] || stages=(lint generate build unit root matrix cri suite guest bench benchnet)
 scripts/setup.sh || exit 1
 go build -o "$scratch/tally" ./integration/tally || exit 1
 for stage in "${stages[@]}"; do
-	case $stage in root | matrix | cri | suite | guest | bench)
+	case $stage in root | matrix | cri | suite | guest | bench | benchnet)
 		[ "$(id -u)" = 0 ] || { echo "test: stage $stage needs root" >&2; exit 1; }
 		[ -x bin/foundryd ] || make --no-print-directory build || exit 1
 		;;

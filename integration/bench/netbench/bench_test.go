@@ -21,11 +21,12 @@ import (
 type size struct {
 	rounds int
 	window time.Duration
+	frames uint32 // of a run with live frames
 }
 
 var (
-	full  = size{rounds: 9, window: 700 * time.Millisecond}
-	quick = size{rounds: 3, window: 150 * time.Millisecond}
+	full  = size{rounds: 9, window: 700 * time.Millisecond, frames: 1 << 20}
+	quick = size{rounds: 3, window: 150 * time.Millisecond, frames: 1 << 18}
 )
 
 func sizeOfRun() size {
@@ -71,6 +72,7 @@ func BenchmarkNetwork(b *testing.B) {
 		}
 		r.Load = append(r.Load, loadAverage(b))
 	}
+	programs(b, r, s)
 	r.Print(os.Stdout)
 	if file := os.Getenv("FOUNDRY_BENCH_JSON"); file != "" {
 		if err := r.Write(file); err != nil {
@@ -94,23 +96,47 @@ func newHall(b *testing.B) *hall {
 	if err := output(build); err != nil {
 		b.Fatalf("build load: %v", err)
 	}
-	mount := filepath.Join(dir, "bpf")
-	if err := os.Mkdir(mount, 0o700); err != nil {
-		b.Fatal(err)
-	}
-	if err := unix.Mount("bpf", mount, "bpf", 0, ""); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := unix.Unmount(mount, 0); err != nil {
-			b.Error(err)
-		}
-	})
-	h.ways = newWays(b, mount)
+	h.ways = newWays(b, bpffs(b))
 	for _, w := range h.ways {
 		w.b.serve(h.load, addrB)
 	}
 	return h
+}
+
+// bpffs mounts one.
+func bpffs(b *testing.B) string {
+	b.Helper()
+	dir := b.TempDir()
+	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			b.Error(err)
+		}
+	})
+	return dir
+}
+
+// programs measures them, without senders and receivers.
+func programs(b *testing.B, r *Results, s size) {
+	b.Helper()
+	mount := bpffs(b)
+	g, fdb := newGauge(b, filepath.Join(mount, "gauge"), 0), tables(b, mount)
+	for range s.rounds {
+		g.costs(r, s.frames)
+		for name, t := range fdb {
+			r.FDB[name] = append(r.FDB[name], t.rate(s.frames))
+		}
+	}
+}
+
+// BenchmarkPrograms is the part of BenchmarkNetwork that needs no senders.
+func BenchmarkPrograms(b *testing.B) {
+	env.RequireRoot(b)
+	r := NewResults()
+	programs(b, r, sizeOfRun())
+	r.Print(os.Stdout)
 }
 
 func loadAverage(b *testing.B) float64 {

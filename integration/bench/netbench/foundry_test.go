@@ -22,11 +22,11 @@ type host struct {
 	state datapath.State
 }
 
-func newHost(b *testing.B, dir string) *host {
+func newHost(b *testing.B, dir string, fdb int) *host {
 	b.Helper()
 	h := &host{place: newPlace(b), dir: dir, state: datapath.State{Networks: []datapath.Network{{VNI: network}}}}
 	h.in("open data plane", func() (err error) {
-		h.dp, err = datapath.Open(datapath.Config{Dir: dir})
+		h.dp, err = datapath.Open(datapath.Config{Dir: dir, MaxFDB: fdb})
 		return err
 	})
 	b.Cleanup(func() {
@@ -90,7 +90,7 @@ func pair(b *testing.B) (*container, *container) {
 // local has both on one host.
 func local(b *testing.B, mount, name string) way {
 	b.Helper()
-	h := newHost(b, filepath.Join(mount, name))
+	h := newHost(b, filepath.Join(mount, name), 0)
 	one, two := pair(b)
 	h.attach(one, wireMTU, name == WayXDP)
 	h.attach(two, wireMTU, name == WayXDP)
@@ -101,7 +101,7 @@ func local(b *testing.B, mount, name string) way {
 // twoHosts has a wire between them.
 func twoHosts(b *testing.B, mount, name string) way {
 	b.Helper()
-	one, two := newHost(b, filepath.Join(mount, name, "1")), newHost(b, filepath.Join(mount, name, "2"))
+	one, two := newHost(b, filepath.Join(mount, name, "1"), 0), newHost(b, filepath.Join(mount, name, "2"), 0)
 	wire(one.place, two.place)
 	ca, cb := pair(b)
 	one.attach(ca, tunnelMTU, name == WayXDPHosts)

@@ -28,4 +28,26 @@ func (r *Results) Print(w io.Writer) {
 			}
 		}
 	}
+	fmt.Fprintf(w, "\n%-38s %10s %9s   (quartiles)\n", "live frames", "ns", "x drop")
+	for _, c := range []string{CostDrop, CostForward, CostEncap, CostDecap} {
+		x := RatiosOf(r.Cost[c], r.Cost[CostDrop])
+		fmt.Fprintf(w, "%-38s %10.4g %9.2f   (%.2f-%.2f)\n", c, SpreadOf(r.Cost[c]).Median, x.Median, x.Low, x.High)
+	}
+	fmt.Fprintf(w, "\n%-42s %10s %9s   (quartiles)\n", "FDB", "frames/s", "ratio")
+	for _, c := range []string{FDBSmall, FDBHot, FDBUniform} {
+		x := RatiosOf(r.FDB[c], r.FDB[FDBSmall])
+		fmt.Fprintf(w, "%-42s %10.4g %9.2f   (%.2f-%.2f)\n", c, SpreadOf(r.FDB[c]).Median, x.Median, x.Low, x.High)
+	}
+	r.printBudgets(w)
+}
+
+func (r *Results) printBudgets(w io.Writer) {
+	fmt.Fprintf(w, "\n%-50s %8s %10s\n", "budget", "got", "aim")
+	for _, row := range r.Rows() {
+		verdict := "met"
+		if !row.OK() {
+			verdict = "missed"
+		}
+		fmt.Fprintf(w, "%-50s %8.2f %10s  %s (%s)\n", row.What, row.Got.Median, row.Budget(), verdict, row.Against)
+	}
 }

@@ -32,19 +32,35 @@ const (
 	CPUs    = "CPU per Gbit, 8 streams"
 )
 
+// What is fed with live frames.
+const (
+	CostDrop    = "XDP_DROP"
+	CostForward = "XDP forward"
+	CostEncap   = "XDP encap"
+	CostDecap   = "XDP decap"
+
+	FDBSmall   = "100 entries"
+	FDBHot     = "1,000,000 entries, 100 of them asked for"
+	FDBUniform = "1,000,000 entries, all asked for"
+
+	AttachFoundry   = "Foundry"
+	AttachCNI       = "CNI's bridge, host-local and portmap"
+	AttachPublished = "the same with masquerading and a published port"
+)
+
 // Results are what a run measured.
 type Results struct {
 	Rounds int
 	Load   []float64                       // average of the last minute, before the first round and after each
 	Series map[string]map[string][]float64 // by measure and way, one value for each round
-	Cost   map[string]float64              // of a frame, by program, in ns
+	Cost   map[string][]float64            // of a frame, by program, in ns
 	FDB    map[string][]float64            // frames per second, by case
 	Attach map[string][]float64            // microseconds, by who attaches
 }
 
 // NewResults makes an empty one.
 func NewResults() *Results {
-	return &Results{Series: map[string]map[string][]float64{}, Cost: map[string]float64{}, FDB: map[string][]float64{},
+	return &Results{Series: map[string]map[string][]float64{}, Cost: map[string][]float64{}, FDB: map[string][]float64{},
 		Attach: map[string][]float64{}}
 }
 
@@ -78,16 +94,18 @@ func SpreadOf(values []float64) Spread {
 
 // Ratio compares a way with another, round by round.
 func (r *Results) Ratio(measure, way, base string) Spread {
-	return SpreadOf(ratios(r.Series[measure][way], r.Series[measure][base]))
+	return RatiosOf(r.Series[measure][way], r.Series[measure][base])
 }
 
-func ratios(a, b []float64) (list []float64) {
+// RatiosOf compares values that were taken in turn.
+func RatiosOf(a, b []float64) Spread {
+	var list []float64
 	for i := range min(len(a), len(b)) {
 		if b[i] > 0 {
 			list = append(list, a[i]/b[i])
 		}
 	}
-	return list
+	return SpreadOf(list)
 }
 
 // Read reads what Write wrote.
