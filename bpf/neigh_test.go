@@ -70,6 +70,13 @@ func TestND(t *testing.T) {
 		{name: "option of no length", in: ask(ip6B, []byte{1, 0, 0, 0, 0, 0, 0, 0}), want: "drop nd_malformed"},
 		{name: "option longer than the packet", in: ask(ip6B, []byte{14, 2, 0, 0, 0, 0, 0, 0}), want: "drop nd_malformed"},
 		{name: "more options than anybody sends", in: ask(ip6B, nonce, nonce, nonce, nonce, nonce), want: "drop nd_malformed"},
+		{name: "checksum wrong", in: summed(ask(ip6B, slla), 0x1234), want: "drop nd_checksum"},
+		{name: "checksum zero", in: summed(ask(ip6B, slla), 0), want: "drop nd_checksum"},
+		{name: "checksum left to a NIC", in: summed(ask(ip6B, slla), ^checksum(pseudo(ip6A, node, 58, 32))), want: "reply nd_reply"},
+		{name: "advertisement, checksum wrong", in: summed(frame(macB, nd(ip{src: ip6A, dst: ip6B}, 136, 0x60, ip6A, lladdr(2, macA))), 1),
+			want: "drop nd_checksum"},
+		{name: "no multiple of 8 bytes", in: ask(ip6B, slla, make([]byte, 4)), want: "drop nd_malformed"},
+		{name: "longer than anybody sends", in: ask(ip6B, slla, join([]byte{14, 13}, make([]byte, 102))), want: "drop nd_malformed"},
 		{name: "multicast target", in: ask("ff02::1", slla), want: "drop nd_malformed"},
 		{name: "cut", in: frame(macB, icmp6(ip{src: ip6A, dst: ip6B, ttl: 255}, 135, fill(19))), want: "drop nd_malformed"},
 		{name: "advertisement", in: frame(macB, nd(ip{src: ip6A, dst: ip6B}, 136, 0x60, ip6A, lladdr(2, macA))), want: "redirect local"},
@@ -80,6 +87,12 @@ func TestND(t *testing.T) {
 		{name: "unsolicited advertisement", in: frame("33:33:00:00:00:01", nd(ip{src: ip6A, dst: "ff02::1"}, 136, 0x20, ip6A, lladdr(2, macA))),
 			want: "drop announcement"},
 	})
+}
+
+// summed is an ND message with another checksum.
+func summed(frame []byte, sum uint16) []byte {
+	be.PutUint16(frame[56:], sum)
+	return frame
 }
 
 // A link-local address of no endpoint is nobody's.

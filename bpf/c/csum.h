@@ -12,6 +12,14 @@ static __always_inline __be16 csum_fold(__u32 sum)
 	return ~sum;
 }
 
+/* csum_words folds a sum of words without turning it round. */
+static __always_inline __u16 csum_words(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return ~csum_fold(sum);
+}
+
 /* csum of n bytes, a multiple of 4 and at most 512. */
 static __always_inline __u32 csum_add(const void *from, __u32 n, __u32 sum)
 {

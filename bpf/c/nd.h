@@ -8,6 +8,7 @@
 #include "spoof.h"
 
 #define ND_OPTIONS 4 /* a solicitation has at most an address and a nonce */
+#define ND_MAX	   128
 
 static __always_inline __u32 nd_option(struct cursor *c, const struct endpoint *ep)
 {
@@ -111,15 +112,56 @@ static __always_inline __u32 nd_solicited(struct packet *p, const struct endpoin
 	return nd_answer(p, n, target);
 }
 
+/* What of the sum does not depend on the message. */
+static __always_inline __u64 nd_pseudo(const struct packet *p, __u32 n)
+{
+	__u64 sum = (__u64)bpf_htonl(n) + bpf_htonl(PROTO_ICMPV6);
+
+	for (int i = 0; i < 4; i++)
+		sum += (__u64)p->saddr.w[i] + p->daddr.w[i];
+	return sum;
+}
+
+/* nd_check reads the whole message: all of it is in the linear part afterwards, and none of it is
+ * damaged. A checksum that is left to a NIC has only the sum of the pseudo header in it.
+ */
+static __noinline __u32 nd_check(struct packet *p)
+{
+	__u32 n = p->l3_len - (p->l4 - p->l3), *w;
+	__u64 pseudo = nd_pseudo(p, n), sum = pseudo;
+	struct cursor c;
+	__be16 check;
+
+	hook_pull(p->ctx, p->len);
+	c = cursor_at(p->ctx, p->l4 & 0xfff);
+	if (n < sizeof(struct nd) || n > ND_MAX || n % 8)
+		return drop(ND_MALFORMED);
+	for (__u32 i = 0; i < ND_MAX && i < n; i += 8) {
+		w = take(&c, 8);
+		if (!w)
+			return drop(ND_MALFORMED);
+		if (!i)
+			check = w[0] >> 16;
+		sum += (__u64)w[0] + w[1];
+	}
+	if (csum_words(sum) == 0xffff || check == csum_words(pseudo))
+		return NEXT;
+	return drop(ND_CHECKSUM);
+}
+
 /* from_ep_nd decides about solicitations and advertisements of an endpoint. */
 static __noinline __u32 from_ep_nd(struct packet *p, const struct endpoint *ep)
 {
-	struct cursor c = cursor_at(p->ctx, p->l4 & 0xfff);
-	struct nd *nd = take(&c, sizeof(*nd));
+	__u32 v = nd_check(p);
 	struct addr target;
+	struct cursor c;
+	struct nd *nd;
 	__u8 type;
-	__u32 v;
 
+	if (v)
+		return v;
+	c = cursor_at(p->ctx, p->l4 & 0xfff);
+	nd = take(&c, sizeof(*nd));
 	if (!nd || nd->code || p->hops != 255)
 		return drop(ND_MALFORMED);
 	__builtin_memcpy(&target, nd->target, sizeof(target));

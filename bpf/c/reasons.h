@@ -80,7 +80,7 @@ enum reason {
 	REASON_SEGMENTS, /* decapsulated it would be one frame that nobody can cut up again */
 	/* later additions */
 	REASON_NO_TUNNEL,   /* came in by the kernel's VXLAN device, but not out of a tunnel */
-	REASON_ND_CHECKSUM, /* a solicitation that was damaged */
+	REASON_ND_CHECKSUM, /* a solicitation or advertisement that was damaged */
 	REASON_COUNT,
 };
 
