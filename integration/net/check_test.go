@@ -15,8 +15,9 @@ import (
 )
 
 // noise is what a kernel says unasked when a device comes up: whether its own
-// link-local address is free, and which groups it listens to.
-var noise = []string{"own_probe", "bum_off"}
+// link-local address is free, and which groups it listens to; when it is the
+// first of its network, to nobody.
+var noise = []string{"own_probe", "bum_off", "bum_empty"}
 
 // counts are a host's frames by what was done, why, and by whom they came.
 type count struct {

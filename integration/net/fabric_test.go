@@ -23,9 +23,10 @@ import (
 // wire is what lies between the hosts. Its zero value is Ethernet with IPv4
 // and an MTU of 1500.
 type wire struct {
-	v6  bool
-	mtu int
-	xdp bool // programs of XDP on the uplinks
+	v6       bool
+	mtu      int
+	xdp      bool // programs of XDP on the uplinks
+	switched bool // two hosts have a switch between them, too
 }
 
 // fabric is some hosts and the wire between them.
@@ -33,6 +34,7 @@ type fabric struct {
 	*testing.T
 	wire
 	hosts []*host
+	sw    *veth.NS // of the switch, with port0 to host0 and so on
 	names bpf.Names
 	// broadcast is how all networks treat frames for all.
 	broadcast datapath.Broadcast
@@ -57,9 +59,9 @@ func newFabric(t *testing.T, hosts int, w wire) *fabric {
 	env.RequireRoot(t)
 	f := newHosts(t, hosts, w)
 	switch {
-	case hosts == 2:
+	case hosts == 2 && !w.switched:
 		f.pair(f.hosts[0].ns, "up0", f.hosts[1].ns, "up0")
-	case hosts > 2:
+	case hosts > 1:
 		f.bridge()
 	}
 	for i, h := range f.hosts {
@@ -154,9 +156,14 @@ func (f *fabric) pair(a *veth.NS, nameA string, b *veth.NS, nameB string) {
 	const queues = "numrxqueues 2 numtxqueues 2"
 	ipIn(f.T, a, fmt.Sprintf("link add %s mtu %d %s type veth peer name %s mtu %d %s netns %s", nameA, f.mtu, queues, nameB, f.mtu, queues, path(b)))
 	if f.xdp {
-		// An XDP program at the other end loses what offload has left for later.
-		offload(f.T, a, nameA, txChecksum, false)
-		offload(f.T, b, nameB, txChecksum, false)
+		// An XDP program at the other end loses what offload has left for later; and sends only to who has NAPI.
+		for _, end := range []struct {
+			ns   *veth.NS
+			name string
+		}{{a, nameA}, {b, nameB}} {
+			offload(f.T, end.ns, end.name, txChecksum, false)
+			offload(f.T, end.ns, end.name, gro, true)
+		}
 	}
 	ipIn(f.T, a, "link set "+nameA+" up")
 	ipIn(f.T, b, "link set "+nameB+" up")
@@ -165,12 +172,12 @@ func (f *fabric) pair(a *veth.NS, nameA string, b *veth.NS, nameB string) {
 // bridge connects all hosts to the bridge of a namespace of its own.
 func (f *fabric) bridge() {
 	f.Helper()
-	ns := newNS(f.T)
-	ipIn(f.T, ns, fmt.Sprintf("link add br0 mtu %d up type bridge mcast_snooping 0", f.mtu))
+	f.sw = newNS(f.T)
+	ipIn(f.T, f.sw, fmt.Sprintf("link add br0 mtu %d up type bridge mcast_snooping 0", f.mtu))
 	for i, h := range f.hosts {
 		port := fmt.Sprint("port", i)
-		f.pair(h.ns, "up0", ns, port)
-		ipIn(f.T, ns, "link set "+port+" master br0")
+		f.pair(h.ns, "up0", f.sw, port)
+		ipIn(f.T, f.sw, "link set "+port+" master br0")
 	}
 }
 
