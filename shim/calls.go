@@ -65,10 +65,17 @@ func (s *Service) Stats(ctx context.Context, r *task.StatsRequest) (*task.StatsR
 	return &task.StatsResponse{Stats: stats}, nil
 }
 
-// Pids lists the processes in the container's cgroup.
+// Pids lists the processes in the container's cgroup. A containerd that starts
+// adopts a container if there are any. One that the containerd before it, killed
+// meanwhile, had begun to delete will be gone in a moment, so the end of that is
+// waited for: adopted, it would stay in containerd's list for ever.
 func (s *Service) Pids(ctx context.Context, r *task.PidsRequest) (*task.PidsResponse, error) {
 	c, err := s.find(ctx, r.ID)
 	if err != nil {
+		return nil, err
+	}
+	c.settle(ctx)
+	if c, err = s.find(ctx, r.ID); err != nil {
 		return nil, err
 	}
 	return &task.PidsResponse{Processes: c.processes(ctx, s)}, nil

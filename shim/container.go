@@ -49,6 +49,9 @@ type container struct {
 	opts  options             // set with run
 	inbox []news
 	busy  bool // a goroutine works on the inbox
+
+	removals int           // calls that are deleting it
+	removed  chan struct{} // closed when there is none any more; nil while there is none
 }
 
 // process is what the shim holds for init or an exec besides its state.

@@ -181,6 +181,7 @@ func (s *Service) forceDelete(ctx context.Context, k Key) (Proc, error) {
 			return Proc{}, errNoContainer
 		}
 	}
+	defer c.removing()()
 	if err := c.end(ctx); err != nil {
 		return Proc{}, err
 	}

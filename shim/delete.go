@@ -27,6 +27,7 @@ const ExitFile = "foundry.exit"
 // remove deletes a stopped container. Who comes while another deletes it
 // waits for that one and then finds it gone.
 func (s *Service) remove(ctx context.Context, c *container, drain time.Duration) (Proc, error) {
+	defer c.removing()()
 	if err := c.stopCreated(ctx); err != nil {
 		return Proc{}, err
 	}
@@ -47,6 +48,40 @@ func (s *Service) remove(ctx context.Context, c *container, drain time.Duration)
 	c.flight.Gone(flight.Key(c.key))
 	close(c.gone)
 	return p, err
+}
+
+// removing notes that the container is being deleted, until the call that it
+// returns.
+func (c *container) removing() (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.removals++; c.removals == 1 {
+		c.removed = make(chan struct{})
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.removals--; c.removals == 0 {
+			close(c.removed)
+			c.removed = nil
+		}
+	}
+}
+
+// settle waits, within reason, until nobody is deleting the container.
+func (c *container) settle(ctx context.Context) {
+	c.mu.Lock()
+	removed := c.removed
+	c.mu.Unlock()
+	if removed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, removeTime)
+	defer cancel()
+	select {
+	case <-removed:
+	case <-ctx.Done():
+	}
 }
 
 // stopCreated ends an init that was never started: it has no program that
@@ -77,6 +112,22 @@ func (c *container) end(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("delete %q: wait for init's exit: %w", c.key.ID, errors.Join(context.Cause(ctx), killed))
 	}
+}
+
+// cancelCreate ends a create under way, whose id is then free; that is the
+// error. A create that had come too far for that has made a container after all,
+// which is returned.
+func (s *Service) cancelCreate(ctx context.Context, id string) (*container, error) {
+	k, err := key(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if c := s.table.get(k); c != nil && !c.visible() {
+		if err := c.abort(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.find(ctx, id)
 }
 
 // abort ends a create under way and returns when it is through.

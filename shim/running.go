@@ -20,18 +20,6 @@ import (
 	"foundry/runtime"
 )
 
-// cancelCreate ends a create under way; the id is unknown, and free, after it.
-func (s *Service) cancelCreate(ctx context.Context, id string) error {
-	k, err := key(ctx, id)
-	if err != nil {
-		return nil // said already
-	}
-	if c := s.table.get(k); c != nil && !c.visible() {
-		return c.abort(ctx)
-	}
-	return nil
-}
-
 // parseProcess reads what an exec is to run.
 func parseProcess(r *task.ExecProcessRequest) (*specs.Process, error) {
 	if r.ExecID == "" {

@@ -4,7 +4,6 @@ package shim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -128,8 +127,11 @@ func (s *Service) Start(ctx context.Context, r *task.StartRequest) (*task.StartR
 // Delete deletes a container that has stopped, or an exec.
 func (s *Service) Delete(ctx context.Context, r *task.DeleteRequest) (*task.DeleteResponse, error) {
 	c, err := s.find(ctx, r.ID)
+	if err != nil && r.ExecID == "" {
+		c, err = s.cancelCreate(ctx, r.ID)
+	}
 	if err != nil {
-		return nil, errors.Join(err, s.cancelCreate(ctx, r.ID))
+		return nil, err
 	}
 	var p Proc
 	if r.ExecID == "" {
