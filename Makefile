@@ -12,7 +12,7 @@ PROGRAMS := foundry-delete foundryd containerd-shim-foundry-v1 foundry
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build install uninstall test test-unit test-root test-matrix test-cri test-guest suite-client bench bench-net lint generate verify-generate clean
+.PHONY: help setup demo build install uninstall test test-unit test-root test-matrix test-net test-cri test-guest suite-client bench bench-net lint generate verify-generate clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-root: ## Stories on a private containerd (as root)
 
 test-matrix: ## The same specs by runc and by Foundry: the program must see the same (as root)
 	@scripts/test.sh matrix
+
+test-net: ## The data plane between hosts made of network namespaces, by real frames; SHORT=1 for a quick run (as root)
+	@scripts/test.sh net
 
 test-cri: ## Pods and containers as a kubelet asks for them, through containerd's CRI plugin (as root)
 	@scripts/test.sh cri

@@ -31,11 +31,14 @@ lint() { whole lint scripts/lint.sh; }
 generate() { whole verify-generate scripts/verify-generate.sh; }
 build() { whole build make --no-print-directory build; }
 
-unit() { gotest -race -timeout 10m $(go list ./... | grep -vE '^foundry/integration(/cri|/matrix)?$'); }
+unit() { gotest -race -timeout 10m $(go list ./... | grep -vE '^foundry/integration(/cri|/matrix|/net)?$'); }
 
 root() { gotest -timeout 20m ./integration; }
 
 matrix() { gotest -timeout 10m ./integration/matrix; }
+
+# SHORT=1 carries less and goes round less often.
+net() { gotest ${SHORT:+-short} -timeout 10m ./integration/net; }
 
 cri() { gotest -timeout 10m ./integration/cri; }
 
@@ -55,7 +58,7 @@ stages=("$@")
 scripts/setup.sh || exit 1
 go build -o "$scratch/tally" ./integration/tally || exit 1
 for stage in "${stages[@]}"; do
-	case $stage in root | matrix | cri | suite | guest | bench | benchnet)
+	case $stage in root | matrix | net | cri | suite | guest | bench | benchnet)
 		[ "$(id -u)" = 0 ] || { echo "test: stage $stage needs root" >&2; exit 1; }
 		[ -x bin/foundryd ] || make --no-print-directory build || exit 1
 		;;
