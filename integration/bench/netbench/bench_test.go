@@ -22,11 +22,12 @@ type size struct {
 	rounds int
 	window time.Duration
 	frames uint32 // of a run with live frames
+	attach int    // containers
 }
 
 var (
-	full  = size{rounds: 9, window: 700 * time.Millisecond, frames: 1 << 20}
-	quick = size{rounds: 3, window: 150 * time.Millisecond, frames: 1 << 18}
+	full  = size{rounds: 9, window: 700 * time.Millisecond, frames: 1 << 20, attach: 40}
+	quick = size{rounds: 3, window: 150 * time.Millisecond, frames: 1 << 18, attach: 5}
 )
 
 func sizeOfRun() size {
@@ -73,6 +74,7 @@ func BenchmarkNetwork(b *testing.B) {
 		r.Load = append(r.Load, loadAverage(b))
 	}
 	programs(b, r, s)
+	attaching(b, r, s.attach)
 	r.Print(os.Stdout)
 	if file := os.Getenv("FOUNDRY_BENCH_JSON"); file != "" {
 		if err := r.Write(file); err != nil {

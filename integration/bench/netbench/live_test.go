@@ -85,7 +85,7 @@ func (p place) hook(program *ebpf.Program, device string) {
 // program finds what is attached to a device.
 func (h *host) program(name string, ifindex int) *ebpf.Program {
 	h.Helper()
-	found, err := filepath.Glob(filepath.Join(h.dir, "v*", "links", fmt.Sprintf("%s-%d", name, ifindex)))
+	found, err := filepath.Glob(filepath.Join(h.dir, "links", fmt.Sprintf("%s-%d", name, ifindex)))
 	if err != nil || len(found) != 1 {
 		h.Fatalf("find link of %s on %d: %v, %v", name, ifindex, found, err)
 	}

@@ -38,6 +38,11 @@ func (r *Results) Print(w io.Writer) {
 		x := RatiosOf(r.FDB[c], r.FDB[FDBSmall])
 		fmt.Fprintf(w, "%-42s %10.4g %9.2f   (%.2f-%.2f)\n", c, SpreadOf(r.FDB[c]).Median, x.Median, x.Low, x.High)
 	}
+	fmt.Fprintf(w, "\n%-50s %10s %9s   (quartiles)\n", "attach", "us", "x Foundry")
+	for _, c := range []string{AttachFoundry, AttachCNI, AttachPublished} {
+		x := r.AttachRatio(c)
+		fmt.Fprintf(w, "%-50s %10.4g %9.2f   (%.2f-%.2f)\n", c, SpreadOf(r.Attach[c]).Median, x.Median, x.Low, x.High)
+	}
 	r.printBudgets(w)
 }
 
