@@ -4,15 +4,21 @@ package integration
 
 import (
 	"bytes"
+	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"foundry/integration/env"
 )
@@ -24,7 +30,8 @@ var counter = []string{"/bin/sh", "-c", "trap 'exit 9' TERM; i=0; while :; do i=
 // host on which criu cannot work says so, and its container does not notice.
 func TestCheckpoint(t *testing.T) {
 	d := env.Containerd(t, env.Config{})
-	c := d.Container(t, env.ContainerConfig{Args: counter})
+	hooked := filepath.Join(t.TempDir(), "hooked")
+	c := d.Container(t, env.ContainerConfig{Args: counter, Opts: []oci.SpecOpts{withCreateHook("echo hook >>" + hooked)}})
 	task := d.StartTask(t, c)
 	env.Eventually(t, "numbers", func() bool { return strings.Count(task.Stdout.String(), "\n") > 3 })
 	image, err := task.Checkpoint(d.Context(t))
@@ -47,6 +54,16 @@ func TestCheckpoint(t *testing.T) {
 	_, err = task.Delete(d.Context(t))
 	must(t, err)
 	restored(t, d, c, image)
+	if b, err := os.ReadFile(hooked); err != nil || strings.Count(string(b), "hook") != 2 {
+		t.Errorf("createRuntime hook wrote %q, %v, want a line at the create and one at the restore", b, err)
+	}
+}
+
+func withCreateHook(script string) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}}}}
+		return nil
+	}
 }
 
 func must(t *testing.T, err error) {

@@ -119,15 +119,19 @@ func (r *criuRun) talk(ctx context.Context, conn *net.UnixConn, req *rpc.CriuReq
 		if resp.GetType() != rpc.CriuReqType_NOTIFY {
 			return resp, nil
 		}
-		err = nil
-		if r.notify != nil {
-			err = r.notify(resp.GetNotify().GetScript(), int(resp.GetNotify().GetPid()))
-		}
-		if err != nil {
+		if err := r.told(resp.GetNotify()); err != nil {
 			return nil, err
 		}
 		req = &rpc.CriuReq{Type: rpc.CriuReqType_NOTIFY.Enum(), NotifySuccess: proto.Bool(true)}
 	}
+}
+
+// told passes a notification on, if there is anybody to take it.
+func (r *criuRun) told(n *rpc.CriuNotify) error {
+	if r.notify == nil {
+		return nil
+	}
+	return r.notify(n.GetScript(), int(n.GetPid()))
 }
 
 // refusal is what a response of criu says of its failure, often nothing.

@@ -178,3 +178,25 @@ func TestBindSources(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestRestoreHooks: when criu has made the namespaces, the hooks that a create
+// has there are run again, and are told of the process that criu names.
+func TestRestoreHooks(t *testing.T) {
+	w := newWorld(t)
+	trace := filepath.Join(t.TempDir(), "trace")
+	note := func(kind string) []specs.Hook {
+		return []specs.Hook{hook(t, `read -r s; s=${s#*'"pid":'}; echo `+kind+` ${s%%,*} >>`+trace)}
+	}
+	spec := w.spec("restored", "true")
+	spec.Hooks = &specs.Hooks{Prestart: note("prestart"), CreateRuntime: note("createRuntime")} //nolint:staticcheck
+	c, err := w.Create(t.Context(), CreateConfig{Namespace: "test", ID: "restored", Bundle: w.bundle("restored", spec), Rootfs: w.rootfs()})
+	must(t, err)
+	must(t, c.duringRestore(t.Context())("setup-namespaces", 77))
+	must(t, c.duringRestore(t.Context())("network-unlock", 77))
+	must(t, c.Delete(t.Context()))
+	got, err := os.ReadFile(trace)
+	must(t, err)
+	if want := fmt.Sprintf("prestart %[1]d\ncreateRuntime %[1]d\nprestart 77\ncreateRuntime 77\n", c.Pid()); string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

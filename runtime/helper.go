@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -50,35 +51,63 @@ func (r *Runtime) Helper(ctx context.Context, cfg HelperConfig) (*Process, error
 // helper starts a helper with one of keys: those of a container for its hooks,
 // so that delete finds them when the server dies meanwhile.
 func (r *Runtime) helper(ctx context.Context, keys *keys, cfg HelperConfig) (*Process, error) {
-	files := append(make([]*os.File, 0, len(cfg.Files)+3), cfg.Files...)
-	for len(files) < 3 {
-		files = append(files, nil)
-	}
 	group, err := cfg.group(r)
 	if err != nil {
 		return nil, err
 	}
-	in, err := enter(group, r.host.cgroups.Unified)
+	l := helperLaunch{keys: keys, group: group, files: atLeastThree(cfg.Files), at: cfg.listener}
+	l.plan = func(tasks int) (*plan.Plan, error) {
+		p := plan.NewHelper(cfg.helper(len(l.files) - 3))
+		joinFirst(p, tasks)
+		return p, nil
+	}
+	if cfg.inside != nil {
+		l.target = cfg.inside.init.proc.Pidfd
+	}
+	return r.startHelper(ctx, l)
+}
+
+func atLeastThree(files []*os.File) []*os.File {
+	files = slices.Clone(files)
+	for len(files) < 3 {
+		files = append(files, nil)
+	}
+	return files
+}
+
+// helperLaunch is a program of the host about to be started.
+type helperLaunch struct {
+	keys   *keys
+	group  *cgroup.Group // where it is born
+	files  []*os.File    // its descriptors, three or more
+	target *os.File      // pidfd of whose namespaces it joins, or nil
+
+	plan func(tasks int) (*plan.Plan, error) // with the entrance into so many v1 hierarchies
+	at   func(context.Context, *Process) func(spawn.Point) error
+}
+
+// startHelper returns when the program runs.
+func (r *Runtime) startHelper(ctx context.Context, h helperLaunch) (*Process, error) {
+	in, err := enter(h.group, r.host.cgroups.Unified)
 	if err != nil {
 		return nil, err
 	}
 	defer in.close()
-	p := plan.NewHelper(cfg.helper(len(files) - 3))
-	joinFirst(p, len(in.tasks))
-	src := sources{stdio: Stdio{files[0], files[1], files[2]}, extra: files[3:], cgroup1: in.tasks}
-	if cfg.inside != nil {
-		src.target = cfg.inside.init.proc.Pidfd
+	p, err := h.plan(len(in.tasks))
+	if err != nil {
+		return nil, err
 	}
-	open, opened, err := src.open(p)
+	src := sources{stdio: Stdio{h.files[0], h.files[1], h.files[2]}, extra: h.files[3:], cgroup1: in.tasks, target: h.target}
+	files, opened, err := src.open(p)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(opened)
-	proc, err := r.start(ctx, launch{child: keys.expect(&r.router), plan: p, files: open, cgroup: in.dir, helper: true})
+	proc, err := r.start(ctx, launch{child: h.keys.expect(&r.router), plan: p, files: files, cgroup: in.dir, helper: true})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.untilExec(ctx, proc, cfg.listener(ctx, proc)); err != nil {
+	if err := r.untilExec(ctx, proc, h.at(ctx, proc)); err != nil {
 		return nil, err
 	}
 	return proc, nil

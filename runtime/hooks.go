@@ -113,9 +113,9 @@ func (c *Container) hooks(ctx context.Context, kind string, list []specs.Hook, s
 	return l
 }
 
-// createHooks runs the hooks that see the container's namespaces before its
-// root is pivoted to.
-func (c *Container) createHooks(ctx context.Context) error {
+// createHooks runs the hooks that see the namespaces of the container, whose init
+// is pid, before its root is pivoted to.
+func (c *Container) createHooks(ctx context.Context, pid int) error {
 	if !hasCreateHooks(c.spec) {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (c *Container) createHooks(ctx context.Context) error {
 		return err
 	}
 	c.hooked.Store(true)
-	state := hookState(c.spec, c.name.id, c.bundle, specs.StateCreating, c.Pid())
+	state := hookState(c.spec, c.name.id, c.bundle, specs.StateCreating, pid)
 	prestart := c.hooks(ctx, "prestart", c.spec.Hooks.Prestart, state) //nolint:staticcheck // deprecated, but in use
 	if err := prestart.run(ctx, c.runHelper, false); err != nil {
 		return err

@@ -38,7 +38,7 @@ func (c *Container) nextHooks(ctx context.Context) error {
 	case plan.HookStartContainer:
 		err = c.startContainerHooks(ctx)
 	default:
-		err = c.createHooks(ctx)
+		err = c.createHooks(ctx, c.Pid())
 	}
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -54,12 +53,7 @@ func (c *Container) restore(ctx context.Context, cfg CreateConfig) error {
 		return err
 	}
 	run := criuRun{start: c.startRestore, extra: inherited, log: filepath.Join(cfg.Bundle, restoreLog)}
-	run.notify = func(script string, pid int) error {
-		if script != "post-restore" {
-			return nil
-		}
-		return c.adopt(ctx, pid)
-	}
+	run.notify = c.duringRestore(ctx)
 	if _, err := run.do(ctx, &rpc.CriuReq{Type: rpc.CriuReqType_RESTORE.Enum(), Opts: opts}); err != nil {
 		return fmt.Errorf("restore from %s: %w", cfg.Checkpoint, c.explainCriu(ctx, err))
 	}
@@ -68,6 +62,20 @@ func (c *Container) restore(ctx context.Context, cfg CreateConfig) error {
 	}
 	c.restored = true
 	return nil
+}
+
+// duringRestore is what is done where criu stops: the hooks that see a container's
+// namespaces run as soon as it has some, as with runc.
+func (c *Container) duringRestore(ctx context.Context) func(script string, pid int) error {
+	return func(script string, pid int) error {
+		switch script {
+		case "setup-namespaces":
+			return c.createHooks(ctx, pid)
+		case "post-restore":
+			return c.adopt(ctx, pid)
+		}
+		return nil
+	}
 }
 
 // criuConf writes what criu 3.17 takes from a file alone. Its working directory is
@@ -106,11 +114,7 @@ func bindSources(spec *specs.Spec, bundle string) []string {
 		if !oci.IsBind(m) {
 			continue
 		}
-		source := m.Source
-		if !path.IsAbs(source) {
-			source = path.Join(bundle, source)
-		}
-		list = append(list, fmt.Sprintf("mnt[%s]:%s", m.Destination, source))
+		list = append(list, fmt.Sprintf("mnt[%s]:%s", m.Destination, plan.HostPath(bundle, m.Source)))
 	}
 	return list
 }
@@ -153,31 +157,15 @@ func (c *Container) inherit(cfg CreateConfig, opts *rpc.CriuOpts) (files, opened
 
 // startRestore starts criu where the container will be.
 func (c *Container) startRestore(ctx context.Context, h HelperConfig) (*Process, error) {
-	in, err := enter(c.group, c.rt.host.cgroups.Unified)
-	if err != nil {
-		return nil, err
+	l := helperLaunch{keys: c.keys, group: c.group, files: h.Files, at: h.listener}
+	l.plan = func(int) (*plan.Plan, error) { // which enters the container's hierarchies by itself
+		return plan.NewRestore(c.spec, c.facts, plan.Helper{Path: h.Path, Args: h.Args, Env: h.Env, Dir: h.Dir, ExtraFiles: len(h.Files) - 3})
 	}
-	defer in.close()
-	p, err := plan.NewRestore(c.spec, c.facts, plan.Helper{Path: h.Path, Args: h.Args, Env: h.Env, Dir: h.Dir, ExtraFiles: len(h.Files) - 3})
-	if err != nil {
-		return nil, err
+	proc, err := c.rt.startHelper(ctx, l)
+	if err == nil {
+		proc.child.arm(c.rt.deliver(nil, nothingStored))
 	}
-	src := sources{stdio: Stdio{h.Files[0], h.Files[1], h.Files[2]}, extra: h.Files[3:], cgroup1: in.tasks}
-	files, opened, err := src.open(p)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll(opened)
-	l := launch{child: c.keys.expect(&c.rt.router), plan: p, files: files, cgroup: in.dir, helper: true}
-	proc, err := c.rt.start(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.rt.untilExec(ctx, proc, proc.unexpected); err != nil {
-		return nil, err
-	}
-	proc.child.arm(c.rt.deliver(nil, nothingStored))
-	return proc, nil
+	return proc, err
 }
 
 // startRestored lets the processes go on that restore left stopped.

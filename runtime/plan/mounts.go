@@ -78,12 +78,14 @@ func inRoot(p string) string {
 	return path.Clean("/" + p)
 }
 
-// hostPath resolves a relative source against the bundle.
-func (b *builder) hostPath(p string) string {
+func (b *builder) hostPath(p string) string { return HostPath(b.facts.Bundle, p) }
+
+// HostPath resolves a relative source against the bundle.
+func HostPath(bundle, p string) string {
 	if path.IsAbs(p) {
 		return p
 	}
-	return path.Join(b.facts.Bundle, p)
+	return path.Join(bundle, p)
 }
 
 // mount makes a mount of a new file system. /dev is writable until protect:
