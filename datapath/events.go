@@ -62,6 +62,15 @@ func (r *Drops) Next(ctx context.Context) (drop Drop, lost uint64, err error) {
 	}
 }
 
+// Waiting returns a drop if there is one.
+func (r *Drops) Waiting() (drop Drop, ok bool) {
+	select {
+	case drop, ok = <-r.queue:
+	default:
+	}
+	return drop, ok
+}
+
 // Close ends the reading.
 func (r *Drops) Close() { r.feed.leave(r) }
 

@@ -24,6 +24,7 @@ var modes = map[string]api.Mode{"tcx": api.Mode_MODE_TCX, "xdp": api.Mode_MODE_X
 func (a *app) endpointAdd() *cobra.Command {
 	e := &api.Endpoint{}
 	var mode string
+	var routes []string
 	cmd := &cobra.Command{
 		Use: "add NAME --vni VNI --netns PATH --address ADDRESS/LENGTH", Short: "Put a network namespace into a network",
 		Long: "Put a network namespace into a network: make a pair of devices with one end in there, and forward what it sends.\n" +
@@ -38,6 +39,10 @@ func (a *app) endpointAdd() *cobra.Command {
 			e.Name, e.Mode = args[0], m
 			if !strings.Contains(e.GetNetns(), "/") {
 				e.Netns = "/run/netns/" + e.GetNetns()
+			}
+			for _, r := range routes {
+				to, via, _ := strings.Cut(r, ",")
+				e.Routes = append(e.Routes, &api.Route{Destination: to, Gateway: via})
 			}
 			resp, err := g.AddEndpoint(ctx, &api.AddEndpointRequest{Endpoint: e})
 			if err != nil {
@@ -54,6 +59,7 @@ func (a *app) endpointAdd() *cobra.Command {
 	f.StringArrayVar(&e.Addresses, "address", nil, "an address with its prefix length; may be repeated")
 	f.Uint32Var(&e.Mtu, "mtu", 0, "of the device; 0 is the network's, or what the underlay carries")
 	f.StringVar(&mode, "mode", "tcx", "tcx, or xdp for many small packets")
+	f.StringArrayVar(&routes, "route", nil, "a route by the device, DESTINATION/LENGTH[,GATEWAY]; may be repeated")
 	f.BoolVar(&e.Trusted, "trusted", false, "may send from any address")
 	_ = cmd.MarkFlagRequired("vni")
 	_ = cmd.MarkFlagRequired("netns")

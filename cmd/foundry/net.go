@@ -191,13 +191,13 @@ func (a *app) reconcile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			objects := []map[string]string{}
+			objects := []map[string]any{}
 			var rows [][]string
 			for _, c := range resp.GetChanges() {
-				objects = append(objects, map[string]string{"verb": c.GetVerb(), "what": c.GetWhat(), "key": c.GetKey()})
-				rows = append(rows, []string{c.GetVerb(), c.GetWhat(), c.GetKey()})
+				objects = append(objects, map[string]any{"verb": c.GetVerb(), "what": c.GetWhat(), "key": c.GetKey(), "count": c.GetCount()})
+				rows = append(rows, []string{c.GetVerb(), c.GetWhat(), c.GetKey(), decimal(c.GetCount())})
 			}
-			return a.print(objects, []string{"VERB", "WHAT", "KEY"}, rows)
+			return a.print(objects, []string{"VERB", "WHAT", "KEY", "COUNT"}, rows)
 		}),
 	}
 	cmd.Flags().BoolVar(&req.DryRun, "dry-run", false, "only print what would be changed")

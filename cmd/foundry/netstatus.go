@@ -13,24 +13,23 @@ import (
 
 // netStatusDoc is `net status -o json`.
 type netStatusDoc struct {
-	Instance      string          `json:"instance"`
-	BPFFS         string          `json:"bpffs"`
-	Store         string          `json:"store"`
-	ABI           uint32          `json:"abi"`
-	Revision      uint64          `json:"revision"`
-	Networks      uint32          `json:"networks"`
-	Endpoints     uint32          `json:"endpoints"`
-	Broken        uint32          `json:"broken"`
-	VTEPs         uint32          `json:"vteps"`
-	StaleVTEPs    uint32          `json:"stale_vteps"`
-	Remotes       uint32          `json:"remotes"`
-	Underlay      *underlayRow    `json:"underlay,omitempty"`
-	Repaired      uint64          `json:"repaired"`
-	Removed       uint64          `json:"removed"`
-	Lost          uint64          `json:"lost"`
-	LastReconcile string          `json:"last_reconcile,omitempty"`
-	LastError     string          `json:"last_error,omitempty"`
-	Capabilities  []capabilityRow `json:"capabilities"`
+	Instance     string          `json:"instance"`
+	BPFFS        string          `json:"bpffs"`
+	Store        string          `json:"store"`
+	ABI          uint32          `json:"abi"`
+	Revision     uint64          `json:"revision"`
+	Networks     uint32          `json:"networks"`
+	Endpoints    uint32          `json:"endpoints"`
+	Broken       uint32          `json:"broken"`
+	VTEPs        uint32          `json:"vteps"`
+	StaleVTEPs   uint32          `json:"stale_vteps"`
+	Remotes      uint32          `json:"remotes"`
+	Underlay     *underlayRow    `json:"underlay,omitempty"`
+	Repaired     uint64          `json:"repaired"`
+	Removed      uint64          `json:"removed"`
+	Lost         uint64          `json:"lost"`
+	LastError    string          `json:"last_error,omitempty"`
+	Capabilities []capabilityRow `json:"capabilities"`
 }
 
 type capabilityRow struct {
@@ -61,7 +60,7 @@ func statusDoc(g *agent, s *api.GetStatusResponse) netStatusDoc {
 		Instance: g.dir, BPFFS: s.GetBpffs(), Store: s.GetStore(), ABI: s.GetAbi(), Revision: s.GetRevision(),
 		Networks: s.GetNetworks(), Endpoints: s.GetEndpoints(), Broken: s.GetBroken(), VTEPs: s.GetVteps(), StaleVTEPs: s.GetStaleVteps(),
 		Remotes: s.GetRemotes(), Repaired: s.GetRepaired(), Removed: s.GetRemoved(), Lost: s.GetLost(),
-		LastReconcile: s.GetLastReconcile(), LastError: s.GetLastError(), Capabilities: []capabilityRow{},
+		LastError: s.GetLastError(), Capabilities: []capabilityRow{},
 	}
 	if u := s.GetUnderlay(); u != nil {
 		row := newUnderlayRow(u)

@@ -242,7 +242,7 @@ func (x Event_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Event_Kind.Descriptor instead.
 func (Event_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{44, 0}
+	return file_agent_proto_rawDescGZIP(), []int{45, 0}
 }
 
 type Frame_Direction int32
@@ -291,7 +291,7 @@ func (x Frame_Direction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Frame_Direction.Descriptor instead.
 func (Frame_Direction) EnumDescriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{50, 0}
+	return file_agent_proto_rawDescGZIP(), []int{51, 0}
 }
 
 type GetVersionRequest struct {
@@ -443,9 +443,8 @@ type GetStatusResponse struct {
 	Repaired      uint64                 `protobuf:"varint,13,opt,name=repaired,proto3" json:"repaired,omitempty"` // writes that reconciling needed since the start
 	Removed       uint64                 `protobuf:"varint,14,opt,name=removed,proto3" json:"removed,omitempty"`   // endpoints whose namespace went without a word, since the start
 	Lost          uint64                 `protobuf:"varint,15,opt,name=lost,proto3" json:"lost,omitempty"`         // pairs that went while their endpoint was there, since the start
-	LastReconcile string                 `protobuf:"bytes,16,opt,name=last_reconcile,json=lastReconcile,proto3" json:"last_reconcile,omitempty"`
-	LastError     string                 `protobuf:"bytes,17,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
-	Capabilities  []*Capability          `protobuf:"bytes,18,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	LastError     string                 `protobuf:"bytes,16,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	Capabilities  []*Capability          `protobuf:"bytes,17,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -583,13 +582,6 @@ func (x *GetStatusResponse) GetLost() uint64 {
 		return x.Lost
 	}
 	return 0
-}
-
-func (x *GetStatusResponse) GetLastReconcile() string {
-	if x != nil {
-		return x.LastReconcile
-	}
-	return ""
 }
 
 func (x *GetStatusResponse) GetLastError() string {
@@ -1048,6 +1040,7 @@ type Endpoint struct {
 	Mtu       uint32                 `protobuf:"varint,7,opt,name=mtu,proto3" json:"mtu,omitempty"`            // 0: the network's
 	Mode      Mode                   `protobuf:"varint,8,opt,name=mode,proto3,enum=foundry.datapath.v1.Mode" json:"mode,omitempty"`
 	Trusted   bool                   `protobuf:"varint,9,opt,name=trusted,proto3" json:"trusted,omitempty"` // may send from any address
+	Routes    []*Route               `protobuf:"bytes,14,rep,name=routes,proto3" json:"routes,omitempty"`   // of the namespace, by this device
 	// Filled in by the server.
 	Ifindex       uint32 `protobuf:"varint,10,opt,name=ifindex,proto3" json:"ifindex,omitempty"` // of the host's end
 	HostIfname    string `protobuf:"bytes,11,opt,name=host_ifname,json=hostIfname,proto3" json:"host_ifname,omitempty"`
@@ -1150,6 +1143,13 @@ func (x *Endpoint) GetTrusted() bool {
 	return false
 }
 
+func (x *Endpoint) GetRoutes() []*Route {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
 func (x *Endpoint) GetIfindex() uint32 {
 	if x != nil {
 		return x.Ifindex
@@ -1178,6 +1178,58 @@ func (x *Endpoint) GetProblem() string {
 	return ""
 }
 
+type Route struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Destination   string                 `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"` // 0.0.0.0/0
+	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`         // "": on the link
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Route) Reset() {
+	*x = Route{}
+	mi := &file_agent_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Route) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Route) ProtoMessage() {}
+
+func (x *Route) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Route.ProtoReflect.Descriptor instead.
+func (*Route) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Route) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *Route) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
 type AddEndpointRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Endpoint      *Endpoint              `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
@@ -1187,7 +1239,7 @@ type AddEndpointRequest struct {
 
 func (x *AddEndpointRequest) Reset() {
 	*x = AddEndpointRequest{}
-	mi := &file_agent_proto_msgTypes[14]
+	mi := &file_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1251,7 @@ func (x *AddEndpointRequest) String() string {
 func (*AddEndpointRequest) ProtoMessage() {}
 
 func (x *AddEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[14]
+	mi := &file_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1264,7 @@ func (x *AddEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AddEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{14}
+	return file_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AddEndpointRequest) GetEndpoint() *Endpoint {
@@ -1231,7 +1283,7 @@ type AddEndpointResponse struct {
 
 func (x *AddEndpointResponse) Reset() {
 	*x = AddEndpointResponse{}
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1295,7 @@ func (x *AddEndpointResponse) String() string {
 func (*AddEndpointResponse) ProtoMessage() {}
 
 func (x *AddEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1308,7 @@ func (x *AddEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AddEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{15}
+	return file_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AddEndpointResponse) GetEndpoint() *Endpoint {
@@ -1275,7 +1327,7 @@ type DeleteEndpointRequest struct {
 
 func (x *DeleteEndpointRequest) Reset() {
 	*x = DeleteEndpointRequest{}
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1339,7 @@ func (x *DeleteEndpointRequest) String() string {
 func (*DeleteEndpointRequest) ProtoMessage() {}
 
 func (x *DeleteEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1352,7 @@ func (x *DeleteEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DeleteEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{16}
+	return file_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteEndpointRequest) GetName() string {
@@ -1318,7 +1370,7 @@ type DeleteEndpointResponse struct {
 
 func (x *DeleteEndpointResponse) Reset() {
 	*x = DeleteEndpointResponse{}
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1382,7 @@ func (x *DeleteEndpointResponse) String() string {
 func (*DeleteEndpointResponse) ProtoMessage() {}
 
 func (x *DeleteEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1395,7 @@ func (x *DeleteEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DeleteEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_proto_rawDescGZIP(), []int{18}
 }
 
 type ListEndpointsRequest struct {
@@ -1355,7 +1407,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1419,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1432,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListEndpointsRequest) GetVni() uint32 {
@@ -1399,7 +1451,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1463,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1476,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -1456,7 +1508,7 @@ type Underlay struct {
 
 func (x *Underlay) Reset() {
 	*x = Underlay{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1520,7 @@ func (x *Underlay) String() string {
 func (*Underlay) ProtoMessage() {}
 
 func (x *Underlay) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1533,7 @@ func (x *Underlay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Underlay.ProtoReflect.Descriptor instead.
 func (*Underlay) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Underlay) GetIfname() string {
@@ -1577,7 +1629,7 @@ type SetUnderlayRequest struct {
 
 func (x *SetUnderlayRequest) Reset() {
 	*x = SetUnderlayRequest{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1641,7 @@ func (x *SetUnderlayRequest) String() string {
 func (*SetUnderlayRequest) ProtoMessage() {}
 
 func (x *SetUnderlayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1654,7 @@ func (x *SetUnderlayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUnderlayRequest.ProtoReflect.Descriptor instead.
 func (*SetUnderlayRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetUnderlayRequest) GetUnderlay() *Underlay {
@@ -1621,7 +1673,7 @@ type SetUnderlayResponse struct {
 
 func (x *SetUnderlayResponse) Reset() {
 	*x = SetUnderlayResponse{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1685,7 @@ func (x *SetUnderlayResponse) String() string {
 func (*SetUnderlayResponse) ProtoMessage() {}
 
 func (x *SetUnderlayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1698,7 @@ func (x *SetUnderlayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUnderlayResponse.ProtoReflect.Descriptor instead.
 func (*SetUnderlayResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetUnderlayResponse) GetUnderlay() *Underlay {
@@ -1664,7 +1716,7 @@ type GetUnderlayRequest struct {
 
 func (x *GetUnderlayRequest) Reset() {
 	*x = GetUnderlayRequest{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1728,7 @@ func (x *GetUnderlayRequest) String() string {
 func (*GetUnderlayRequest) ProtoMessage() {}
 
 func (x *GetUnderlayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1741,7 @@ func (x *GetUnderlayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnderlayRequest.ProtoReflect.Descriptor instead.
 func (*GetUnderlayRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 type GetUnderlayResponse struct {
@@ -1701,7 +1753,7 @@ type GetUnderlayResponse struct {
 
 func (x *GetUnderlayResponse) Reset() {
 	*x = GetUnderlayResponse{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1765,7 @@ func (x *GetUnderlayResponse) String() string {
 func (*GetUnderlayResponse) ProtoMessage() {}
 
 func (x *GetUnderlayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1778,7 @@ func (x *GetUnderlayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnderlayResponse.ProtoReflect.Descriptor instead.
 func (*GetUnderlayResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetUnderlayResponse) GetUnderlay() *Underlay {
@@ -1746,13 +1798,14 @@ type VTEP struct {
 	NextHop       string `protobuf:"bytes,4,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // MAC
 	Stale         bool   `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`                   // the next hop is not known for certain: the kernel finds it, frame by frame
 	PathMtu       uint32 `protobuf:"varint,6,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	Problem       string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"` // why frames do not go there; "": they do
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VTEP) Reset() {
 	*x = VTEP{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1817,7 @@ func (x *VTEP) String() string {
 func (*VTEP) ProtoMessage() {}
 
 func (x *VTEP) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1830,7 @@ func (x *VTEP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VTEP.ProtoReflect.Descriptor instead.
 func (*VTEP) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *VTEP) GetAddress() string {
@@ -1822,6 +1875,13 @@ func (x *VTEP) GetPathMtu() uint32 {
 	return 0
 }
 
+func (x *VTEP) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 type AddVTEPRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Vtep          *VTEP                  `protobuf:"bytes,1,opt,name=vtep,proto3" json:"vtep,omitempty"`
@@ -1832,7 +1892,7 @@ type AddVTEPRequest struct {
 
 func (x *AddVTEPRequest) Reset() {
 	*x = AddVTEPRequest{}
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1904,7 @@ func (x *AddVTEPRequest) String() string {
 func (*AddVTEPRequest) ProtoMessage() {}
 
 func (x *AddVTEPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1917,7 @@ func (x *AddVTEPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddVTEPRequest.ProtoReflect.Descriptor instead.
 func (*AddVTEPRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddVTEPRequest) GetVtep() *VTEP {
@@ -1883,7 +1943,7 @@ type AddVTEPResponse struct {
 
 func (x *AddVTEPResponse) Reset() {
 	*x = AddVTEPResponse{}
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1955,7 @@ func (x *AddVTEPResponse) String() string {
 func (*AddVTEPResponse) ProtoMessage() {}
 
 func (x *AddVTEPResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1968,7 @@ func (x *AddVTEPResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddVTEPResponse.ProtoReflect.Descriptor instead.
 func (*AddVTEPResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{27}
+	return file_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddVTEPResponse) GetVtep() *VTEP {
@@ -1927,7 +1987,7 @@ type DeleteVTEPRequest struct {
 
 func (x *DeleteVTEPRequest) Reset() {
 	*x = DeleteVTEPRequest{}
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +1999,7 @@ func (x *DeleteVTEPRequest) String() string {
 func (*DeleteVTEPRequest) ProtoMessage() {}
 
 func (x *DeleteVTEPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2012,7 @@ func (x *DeleteVTEPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVTEPRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVTEPRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{28}
+	return file_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteVTEPRequest) GetAddress() string {
@@ -1970,7 +2030,7 @@ type DeleteVTEPResponse struct {
 
 func (x *DeleteVTEPResponse) Reset() {
 	*x = DeleteVTEPResponse{}
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2042,7 @@ func (x *DeleteVTEPResponse) String() string {
 func (*DeleteVTEPResponse) ProtoMessage() {}
 
 func (x *DeleteVTEPResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2055,7 @@ func (x *DeleteVTEPResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVTEPResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVTEPResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{29}
+	return file_agent_proto_rawDescGZIP(), []int{30}
 }
 
 type ListVTEPsRequest struct {
@@ -2006,7 +2066,7 @@ type ListVTEPsRequest struct {
 
 func (x *ListVTEPsRequest) Reset() {
 	*x = ListVTEPsRequest{}
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2078,7 @@ func (x *ListVTEPsRequest) String() string {
 func (*ListVTEPsRequest) ProtoMessage() {}
 
 func (x *ListVTEPsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2091,7 @@ func (x *ListVTEPsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVTEPsRequest.ProtoReflect.Descriptor instead.
 func (*ListVTEPsRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{30}
+	return file_agent_proto_rawDescGZIP(), []int{31}
 }
 
 type ListVTEPsResponse struct {
@@ -2043,7 +2103,7 @@ type ListVTEPsResponse struct {
 
 func (x *ListVTEPsResponse) Reset() {
 	*x = ListVTEPsResponse{}
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2115,7 @@ func (x *ListVTEPsResponse) String() string {
 func (*ListVTEPsResponse) ProtoMessage() {}
 
 func (x *ListVTEPsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2128,7 @@ func (x *ListVTEPsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVTEPsResponse.ProtoReflect.Descriptor instead.
 func (*ListVTEPsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{31}
+	return file_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListVTEPsResponse) GetVteps() []*VTEP {
@@ -2094,7 +2154,7 @@ type FDBEntry struct {
 
 func (x *FDBEntry) Reset() {
 	*x = FDBEntry{}
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2166,7 @@ func (x *FDBEntry) String() string {
 func (*FDBEntry) ProtoMessage() {}
 
 func (x *FDBEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2179,7 @@ func (x *FDBEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FDBEntry.ProtoReflect.Descriptor instead.
 func (*FDBEntry) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{32}
+	return file_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FDBEntry) GetVni() uint32 {
@@ -2167,7 +2227,7 @@ type AddFDBRequest struct {
 
 func (x *AddFDBRequest) Reset() {
 	*x = AddFDBRequest{}
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2239,7 @@ func (x *AddFDBRequest) String() string {
 func (*AddFDBRequest) ProtoMessage() {}
 
 func (x *AddFDBRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2252,7 @@ func (x *AddFDBRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFDBRequest.ProtoReflect.Descriptor instead.
 func (*AddFDBRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{33}
+	return file_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AddFDBRequest) GetEntries() []*FDBEntry {
@@ -2217,7 +2277,7 @@ type AddFDBResponse struct {
 
 func (x *AddFDBResponse) Reset() {
 	*x = AddFDBResponse{}
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2289,7 @@ func (x *AddFDBResponse) String() string {
 func (*AddFDBResponse) ProtoMessage() {}
 
 func (x *AddFDBResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2302,7 @@ func (x *AddFDBResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFDBResponse.ProtoReflect.Descriptor instead.
 func (*AddFDBResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{34}
+	return file_agent_proto_rawDescGZIP(), []int{35}
 }
 
 type DeleteFDBRequest struct {
@@ -2254,7 +2314,7 @@ type DeleteFDBRequest struct {
 
 func (x *DeleteFDBRequest) Reset() {
 	*x = DeleteFDBRequest{}
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2326,7 @@ func (x *DeleteFDBRequest) String() string {
 func (*DeleteFDBRequest) ProtoMessage() {}
 
 func (x *DeleteFDBRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2339,7 @@ func (x *DeleteFDBRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFDBRequest.ProtoReflect.Descriptor instead.
 func (*DeleteFDBRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{35}
+	return file_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteFDBRequest) GetEntries() []*FDBEntry {
@@ -2297,7 +2357,7 @@ type DeleteFDBResponse struct {
 
 func (x *DeleteFDBResponse) Reset() {
 	*x = DeleteFDBResponse{}
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2369,7 @@ func (x *DeleteFDBResponse) String() string {
 func (*DeleteFDBResponse) ProtoMessage() {}
 
 func (x *DeleteFDBResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2382,7 @@ func (x *DeleteFDBResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFDBResponse.ProtoReflect.Descriptor instead.
 func (*DeleteFDBResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{36}
+	return file_agent_proto_rawDescGZIP(), []int{37}
 }
 
 type ListFDBRequest struct {
@@ -2336,7 +2396,7 @@ type ListFDBRequest struct {
 
 func (x *ListFDBRequest) Reset() {
 	*x = ListFDBRequest{}
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2408,7 @@ func (x *ListFDBRequest) String() string {
 func (*ListFDBRequest) ProtoMessage() {}
 
 func (x *ListFDBRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2421,7 @@ func (x *ListFDBRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFDBRequest.ProtoReflect.Descriptor instead.
 func (*ListFDBRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{37}
+	return file_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListFDBRequest) GetVni() uint32 {
@@ -2394,7 +2454,7 @@ type ListFDBResponse struct {
 
 func (x *ListFDBResponse) Reset() {
 	*x = ListFDBResponse{}
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2466,7 @@ func (x *ListFDBResponse) String() string {
 func (*ListFDBResponse) ProtoMessage() {}
 
 func (x *ListFDBResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2479,7 @@ func (x *ListFDBResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFDBResponse.ProtoReflect.Descriptor instead.
 func (*ListFDBResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{38}
+	return file_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListFDBResponse) GetEntries() []*FDBEntry {
@@ -2438,7 +2498,7 @@ type ListCountersRequest struct {
 
 func (x *ListCountersRequest) Reset() {
 	*x = ListCountersRequest{}
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2510,7 @@ func (x *ListCountersRequest) String() string {
 func (*ListCountersRequest) ProtoMessage() {}
 
 func (x *ListCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2523,7 @@ func (x *ListCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCountersRequest.ProtoReflect.Descriptor instead.
 func (*ListCountersRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{39}
+	return file_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListCountersRequest) GetEndpoint() string {
@@ -2482,7 +2542,7 @@ type ListCountersResponse struct {
 
 func (x *ListCountersResponse) Reset() {
 	*x = ListCountersResponse{}
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2554,7 @@ func (x *ListCountersResponse) String() string {
 func (*ListCountersResponse) ProtoMessage() {}
 
 func (x *ListCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2567,7 @@ func (x *ListCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCountersResponse.ProtoReflect.Descriptor instead.
 func (*ListCountersResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{40}
+	return file_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListCountersResponse) GetCounters() []*Counter {
@@ -2532,7 +2592,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2604,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2617,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{41}
+	return file_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Counter) GetEndpoint() string {
@@ -2612,7 +2672,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_agent_proto_msgTypes[42]
+	mi := &file_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2684,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[42]
+	mi := &file_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2697,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{42}
+	return file_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WatchRequest) GetSince() uint64 {
@@ -2663,7 +2723,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_agent_proto_msgTypes[43]
+	mi := &file_agent_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2735,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[43]
+	mi := &file_agent_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2748,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{43}
+	return file_agent_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WatchResponse) GetEvents() []*Event {
@@ -2717,7 +2777,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_agent_proto_msgTypes[44]
+	mi := &file_agent_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2789,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[44]
+	mi := &file_agent_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2802,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{44}
+	return file_agent_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Event) GetRevision() uint64 {
@@ -2863,7 +2923,7 @@ type WatchDropsRequest struct {
 
 func (x *WatchDropsRequest) Reset() {
 	*x = WatchDropsRequest{}
-	mi := &file_agent_proto_msgTypes[45]
+	mi := &file_agent_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +2935,7 @@ func (x *WatchDropsRequest) String() string {
 func (*WatchDropsRequest) ProtoMessage() {}
 
 func (x *WatchDropsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[45]
+	mi := &file_agent_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +2948,7 @@ func (x *WatchDropsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDropsRequest.ProtoReflect.Descriptor instead.
 func (*WatchDropsRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{45}
+	return file_agent_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WatchDropsRequest) GetEndpoint() string {
@@ -2924,7 +2984,7 @@ type WatchDropsResponse struct {
 
 func (x *WatchDropsResponse) Reset() {
 	*x = WatchDropsResponse{}
-	mi := &file_agent_proto_msgTypes[46]
+	mi := &file_agent_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +2996,7 @@ func (x *WatchDropsResponse) String() string {
 func (*WatchDropsResponse) ProtoMessage() {}
 
 func (x *WatchDropsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[46]
+	mi := &file_agent_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +3009,7 @@ func (x *WatchDropsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDropsResponse.ProtoReflect.Descriptor instead.
 func (*WatchDropsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{46}
+	return file_agent_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WatchDropsResponse) GetDrops() []*Drop {
@@ -2983,7 +3043,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_agent_proto_msgTypes[47]
+	mi := &file_agent_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2995,7 +3055,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[47]
+	mi := &file_agent_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3008,7 +3068,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{47}
+	return file_agent_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Drop) GetTime() *timestamppb.Timestamp {
@@ -3085,7 +3145,7 @@ type CaptureRequest struct {
 
 func (x *CaptureRequest) Reset() {
 	*x = CaptureRequest{}
-	mi := &file_agent_proto_msgTypes[48]
+	mi := &file_agent_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3157,7 @@ func (x *CaptureRequest) String() string {
 func (*CaptureRequest) ProtoMessage() {}
 
 func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[48]
+	mi := &file_agent_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3170,7 @@ func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureRequest.ProtoReflect.Descriptor instead.
 func (*CaptureRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{48}
+	return file_agent_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CaptureRequest) GetEndpoint() string {
@@ -3146,7 +3206,7 @@ type CaptureResponse struct {
 
 func (x *CaptureResponse) Reset() {
 	*x = CaptureResponse{}
-	mi := &file_agent_proto_msgTypes[49]
+	mi := &file_agent_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3218,7 @@ func (x *CaptureResponse) String() string {
 func (*CaptureResponse) ProtoMessage() {}
 
 func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[49]
+	mi := &file_agent_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3231,7 @@ func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureResponse.ProtoReflect.Descriptor instead.
 func (*CaptureResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{49}
+	return file_agent_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CaptureResponse) GetFrames() []*Frame {
@@ -3201,7 +3261,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_agent_proto_msgTypes[50]
+	mi := &file_agent_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3273,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[50]
+	mi := &file_agent_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3286,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{50}
+	return file_agent_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Frame) GetTime() *timestamppb.Timestamp {
@@ -3273,7 +3333,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_agent_proto_msgTypes[51]
+	mi := &file_agent_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3345,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[51]
+	mi := &file_agent_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3358,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{51}
+	return file_agent_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReconcileRequest) GetDryRun() bool {
@@ -3317,7 +3377,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_agent_proto_msgTypes[52]
+	mi := &file_agent_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3389,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[52]
+	mi := &file_agent_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3402,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{52}
+	return file_agent_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReconcileResponse) GetChanges() []*Change {
@@ -3357,13 +3417,14 @@ type Change struct {
 	Verb          string                 `protobuf:"bytes,1,opt,name=verb,proto3" json:"verb,omitempty"`
 	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // map, link, device
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"` // of entries
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_agent_proto_msgTypes[53]
+	mi := &file_agent_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3436,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[53]
+	mi := &file_agent_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3449,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{53}
+	return file_agent_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Change) GetVerb() string {
@@ -3412,6 +3473,13 @@ func (x *Change) GetKey() string {
 	return ""
 }
 
+func (x *Change) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 type PurgeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3420,7 +3488,7 @@ type PurgeRequest struct {
 
 func (x *PurgeRequest) Reset() {
 	*x = PurgeRequest{}
-	mi := &file_agent_proto_msgTypes[54]
+	mi := &file_agent_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3432,7 +3500,7 @@ func (x *PurgeRequest) String() string {
 func (*PurgeRequest) ProtoMessage() {}
 
 func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[54]
+	mi := &file_agent_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3445,7 +3513,7 @@ func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRequest.ProtoReflect.Descriptor instead.
 func (*PurgeRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{54}
+	return file_agent_proto_rawDescGZIP(), []int{55}
 }
 
 type PurgeResponse struct {
@@ -3456,7 +3524,7 @@ type PurgeResponse struct {
 
 func (x *PurgeResponse) Reset() {
 	*x = PurgeResponse{}
-	mi := &file_agent_proto_msgTypes[55]
+	mi := &file_agent_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3536,7 @@ func (x *PurgeResponse) String() string {
 func (*PurgeResponse) ProtoMessage() {}
 
 func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[55]
+	mi := &file_agent_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3549,7 @@ func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeResponse.ProtoReflect.Descriptor instead.
 func (*PurgeResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{55}
+	return file_agent_proto_rawDescGZIP(), []int{56}
 }
 
 var File_agent_proto protoreflect.FileDescriptor
@@ -3494,7 +3562,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05major\x18\x01 \x01(\rR\x05major\x12\x14\n" +
 	"\x05minor\x18\x02 \x01(\rR\x05minor\x12\x16\n" +
 	"\x06server\x18\x03 \x01(\tR\x06server\"\x12\n" +
-	"\x10GetStatusRequest\"\xb8\x04\n" +
+	"\x10GetStatusRequest\"\x91\x04\n" +
 	"\x11GetStatusResponse\x12\x14\n" +
 	"\x05bpffs\x18\x01 \x01(\tR\x05bpffs\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -3512,11 +3580,10 @@ const file_agent_proto_rawDesc = "" +
 	"\bunderlay\x18\f \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\x12\x1a\n" +
 	"\brepaired\x18\r \x01(\x04R\brepaired\x12\x18\n" +
 	"\aremoved\x18\x0e \x01(\x04R\aremoved\x12\x12\n" +
-	"\x04lost\x18\x0f \x01(\x04R\x04lost\x12%\n" +
-	"\x0elast_reconcile\x18\x10 \x01(\tR\rlastReconcile\x12\x1d\n" +
+	"\x04lost\x18\x0f \x01(\x04R\x04lost\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\x11 \x01(\tR\tlastError\x12C\n" +
-	"\fcapabilities\x18\x12 \x03(\v2\x1f.foundry.datapath.v1.CapabilityR\fcapabilities\"N\n" +
+	"last_error\x18\x10 \x01(\tR\tlastError\x12C\n" +
+	"\fcapabilities\x18\x11 \x03(\v2\x1f.foundry.datapath.v1.CapabilityR\fcapabilities\"N\n" +
 	"\n" +
 	"Capability\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -3540,7 +3607,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x15DeleteNetworkResponse\"\x15\n" +
 	"\x13ListNetworksRequest\"P\n" +
 	"\x14ListNetworksResponse\x128\n" +
-	"\bnetworks\x18\x01 \x03(\v2\x1c.foundry.datapath.v1.NetworkR\bnetworks\"\xde\x02\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x1c.foundry.datapath.v1.NetworkR\bnetworks\"\x92\x03\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vni\x18\x02 \x01(\rR\x03vni\x12\x14\n" +
@@ -3550,7 +3617,8 @@ const file_agent_proto_rawDesc = "" +
 	"\taddresses\x18\x06 \x03(\tR\taddresses\x12\x10\n" +
 	"\x03mtu\x18\a \x01(\rR\x03mtu\x12-\n" +
 	"\x04mode\x18\b \x01(\x0e2\x19.foundry.datapath.v1.ModeR\x04mode\x12\x18\n" +
-	"\atrusted\x18\t \x01(\bR\atrusted\x12\x18\n" +
+	"\atrusted\x18\t \x01(\bR\atrusted\x122\n" +
+	"\x06routes\x18\x0e \x03(\v2\x1a.foundry.datapath.v1.RouteR\x06routes\x12\x18\n" +
 	"\aifindex\x18\n" +
 	" \x01(\rR\aifindex\x12\x1f\n" +
 	"\vhost_ifname\x18\v \x01(\tR\n" +
@@ -3558,7 +3626,10 @@ const file_agent_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\f \x01(\x04R\n" +
 	"generation\x12\x18\n" +
-	"\aproblem\x18\r \x01(\tR\aproblem\"O\n" +
+	"\aproblem\x18\r \x01(\tR\aproblem\"C\n" +
+	"\x05Route\x12 \n" +
+	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\tR\agateway\"O\n" +
 	"\x12AddEndpointRequest\x129\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.EndpointR\bendpoint\"P\n" +
 	"\x13AddEndpointResponse\x129\n" +
@@ -3592,14 +3663,15 @@ const file_agent_proto_rawDesc = "" +
 	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"\x14\n" +
 	"\x12GetUnderlayRequest\"P\n" +
 	"\x13GetUnderlayResponse\x129\n" +
-	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"\x92\x01\n" +
+	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"\xac\x01\n" +
 	"\x04VTEP\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03mtu\x18\x02 \x01(\rR\x03mtu\x12\x12\n" +
 	"\x04down\x18\x03 \x01(\bR\x04down\x12\x19\n" +
 	"\bnext_hop\x18\x04 \x01(\tR\anextHop\x12\x14\n" +
 	"\x05stale\x18\x05 \x01(\bR\x05stale\x12\x19\n" +
-	"\bpath_mtu\x18\x06 \x01(\rR\apathMtu\"Y\n" +
+	"\bpath_mtu\x18\x06 \x01(\rR\apathMtu\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\"Y\n" +
 	"\x0eAddVTEPRequest\x12-\n" +
 	"\x04vtep\x18\x01 \x01(\v2\x19.foundry.datapath.v1.VTEPR\x04vtep\x12\x18\n" +
 	"\areplace\x18\x02 \x01(\bR\areplace\"@\n" +
@@ -3704,11 +3776,12 @@ const file_agent_proto_rawDesc = "" +
 	"\x10ReconcileRequest\x12\x17\n" +
 	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"J\n" +
 	"\x11ReconcileResponse\x125\n" +
-	"\achanges\x18\x01 \x03(\v2\x1b.foundry.datapath.v1.ChangeR\achanges\"B\n" +
+	"\achanges\x18\x01 \x03(\v2\x1b.foundry.datapath.v1.ChangeR\achanges\"X\n" +
 	"\x06Change\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"\x0e\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\"\x0e\n" +
 	"\fPurgeRequest\"\x0f\n" +
 	"\rPurgeResponse*8\n" +
 	"\x04Mode\x12\x14\n" +
@@ -3765,7 +3838,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_agent_proto_goTypes = []any{
 	(Mode)(0),                      // 0: foundry.datapath.v1.Mode
 	(Encap)(0),                     // 1: foundry.datapath.v1.Encap
@@ -3786,137 +3859,139 @@ var file_agent_proto_goTypes = []any{
 	(*ListNetworksRequest)(nil),    // 16: foundry.datapath.v1.ListNetworksRequest
 	(*ListNetworksResponse)(nil),   // 17: foundry.datapath.v1.ListNetworksResponse
 	(*Endpoint)(nil),               // 18: foundry.datapath.v1.Endpoint
-	(*AddEndpointRequest)(nil),     // 19: foundry.datapath.v1.AddEndpointRequest
-	(*AddEndpointResponse)(nil),    // 20: foundry.datapath.v1.AddEndpointResponse
-	(*DeleteEndpointRequest)(nil),  // 21: foundry.datapath.v1.DeleteEndpointRequest
-	(*DeleteEndpointResponse)(nil), // 22: foundry.datapath.v1.DeleteEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 23: foundry.datapath.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 24: foundry.datapath.v1.ListEndpointsResponse
-	(*Underlay)(nil),               // 25: foundry.datapath.v1.Underlay
-	(*SetUnderlayRequest)(nil),     // 26: foundry.datapath.v1.SetUnderlayRequest
-	(*SetUnderlayResponse)(nil),    // 27: foundry.datapath.v1.SetUnderlayResponse
-	(*GetUnderlayRequest)(nil),     // 28: foundry.datapath.v1.GetUnderlayRequest
-	(*GetUnderlayResponse)(nil),    // 29: foundry.datapath.v1.GetUnderlayResponse
-	(*VTEP)(nil),                   // 30: foundry.datapath.v1.VTEP
-	(*AddVTEPRequest)(nil),         // 31: foundry.datapath.v1.AddVTEPRequest
-	(*AddVTEPResponse)(nil),        // 32: foundry.datapath.v1.AddVTEPResponse
-	(*DeleteVTEPRequest)(nil),      // 33: foundry.datapath.v1.DeleteVTEPRequest
-	(*DeleteVTEPResponse)(nil),     // 34: foundry.datapath.v1.DeleteVTEPResponse
-	(*ListVTEPsRequest)(nil),       // 35: foundry.datapath.v1.ListVTEPsRequest
-	(*ListVTEPsResponse)(nil),      // 36: foundry.datapath.v1.ListVTEPsResponse
-	(*FDBEntry)(nil),               // 37: foundry.datapath.v1.FDBEntry
-	(*AddFDBRequest)(nil),          // 38: foundry.datapath.v1.AddFDBRequest
-	(*AddFDBResponse)(nil),         // 39: foundry.datapath.v1.AddFDBResponse
-	(*DeleteFDBRequest)(nil),       // 40: foundry.datapath.v1.DeleteFDBRequest
-	(*DeleteFDBResponse)(nil),      // 41: foundry.datapath.v1.DeleteFDBResponse
-	(*ListFDBRequest)(nil),         // 42: foundry.datapath.v1.ListFDBRequest
-	(*ListFDBResponse)(nil),        // 43: foundry.datapath.v1.ListFDBResponse
-	(*ListCountersRequest)(nil),    // 44: foundry.datapath.v1.ListCountersRequest
-	(*ListCountersResponse)(nil),   // 45: foundry.datapath.v1.ListCountersResponse
-	(*Counter)(nil),                // 46: foundry.datapath.v1.Counter
-	(*WatchRequest)(nil),           // 47: foundry.datapath.v1.WatchRequest
-	(*WatchResponse)(nil),          // 48: foundry.datapath.v1.WatchResponse
-	(*Event)(nil),                  // 49: foundry.datapath.v1.Event
-	(*WatchDropsRequest)(nil),      // 50: foundry.datapath.v1.WatchDropsRequest
-	(*WatchDropsResponse)(nil),     // 51: foundry.datapath.v1.WatchDropsResponse
-	(*Drop)(nil),                   // 52: foundry.datapath.v1.Drop
-	(*CaptureRequest)(nil),         // 53: foundry.datapath.v1.CaptureRequest
-	(*CaptureResponse)(nil),        // 54: foundry.datapath.v1.CaptureResponse
-	(*Frame)(nil),                  // 55: foundry.datapath.v1.Frame
-	(*ReconcileRequest)(nil),       // 56: foundry.datapath.v1.ReconcileRequest
-	(*ReconcileResponse)(nil),      // 57: foundry.datapath.v1.ReconcileResponse
-	(*Change)(nil),                 // 58: foundry.datapath.v1.Change
-	(*PurgeRequest)(nil),           // 59: foundry.datapath.v1.PurgeRequest
-	(*PurgeResponse)(nil),          // 60: foundry.datapath.v1.PurgeResponse
-	(*timestamppb.Timestamp)(nil),  // 61: google.protobuf.Timestamp
+	(*Route)(nil),                  // 19: foundry.datapath.v1.Route
+	(*AddEndpointRequest)(nil),     // 20: foundry.datapath.v1.AddEndpointRequest
+	(*AddEndpointResponse)(nil),    // 21: foundry.datapath.v1.AddEndpointResponse
+	(*DeleteEndpointRequest)(nil),  // 22: foundry.datapath.v1.DeleteEndpointRequest
+	(*DeleteEndpointResponse)(nil), // 23: foundry.datapath.v1.DeleteEndpointResponse
+	(*ListEndpointsRequest)(nil),   // 24: foundry.datapath.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),  // 25: foundry.datapath.v1.ListEndpointsResponse
+	(*Underlay)(nil),               // 26: foundry.datapath.v1.Underlay
+	(*SetUnderlayRequest)(nil),     // 27: foundry.datapath.v1.SetUnderlayRequest
+	(*SetUnderlayResponse)(nil),    // 28: foundry.datapath.v1.SetUnderlayResponse
+	(*GetUnderlayRequest)(nil),     // 29: foundry.datapath.v1.GetUnderlayRequest
+	(*GetUnderlayResponse)(nil),    // 30: foundry.datapath.v1.GetUnderlayResponse
+	(*VTEP)(nil),                   // 31: foundry.datapath.v1.VTEP
+	(*AddVTEPRequest)(nil),         // 32: foundry.datapath.v1.AddVTEPRequest
+	(*AddVTEPResponse)(nil),        // 33: foundry.datapath.v1.AddVTEPResponse
+	(*DeleteVTEPRequest)(nil),      // 34: foundry.datapath.v1.DeleteVTEPRequest
+	(*DeleteVTEPResponse)(nil),     // 35: foundry.datapath.v1.DeleteVTEPResponse
+	(*ListVTEPsRequest)(nil),       // 36: foundry.datapath.v1.ListVTEPsRequest
+	(*ListVTEPsResponse)(nil),      // 37: foundry.datapath.v1.ListVTEPsResponse
+	(*FDBEntry)(nil),               // 38: foundry.datapath.v1.FDBEntry
+	(*AddFDBRequest)(nil),          // 39: foundry.datapath.v1.AddFDBRequest
+	(*AddFDBResponse)(nil),         // 40: foundry.datapath.v1.AddFDBResponse
+	(*DeleteFDBRequest)(nil),       // 41: foundry.datapath.v1.DeleteFDBRequest
+	(*DeleteFDBResponse)(nil),      // 42: foundry.datapath.v1.DeleteFDBResponse
+	(*ListFDBRequest)(nil),         // 43: foundry.datapath.v1.ListFDBRequest
+	(*ListFDBResponse)(nil),        // 44: foundry.datapath.v1.ListFDBResponse
+	(*ListCountersRequest)(nil),    // 45: foundry.datapath.v1.ListCountersRequest
+	(*ListCountersResponse)(nil),   // 46: foundry.datapath.v1.ListCountersResponse
+	(*Counter)(nil),                // 47: foundry.datapath.v1.Counter
+	(*WatchRequest)(nil),           // 48: foundry.datapath.v1.WatchRequest
+	(*WatchResponse)(nil),          // 49: foundry.datapath.v1.WatchResponse
+	(*Event)(nil),                  // 50: foundry.datapath.v1.Event
+	(*WatchDropsRequest)(nil),      // 51: foundry.datapath.v1.WatchDropsRequest
+	(*WatchDropsResponse)(nil),     // 52: foundry.datapath.v1.WatchDropsResponse
+	(*Drop)(nil),                   // 53: foundry.datapath.v1.Drop
+	(*CaptureRequest)(nil),         // 54: foundry.datapath.v1.CaptureRequest
+	(*CaptureResponse)(nil),        // 55: foundry.datapath.v1.CaptureResponse
+	(*Frame)(nil),                  // 56: foundry.datapath.v1.Frame
+	(*ReconcileRequest)(nil),       // 57: foundry.datapath.v1.ReconcileRequest
+	(*ReconcileResponse)(nil),      // 58: foundry.datapath.v1.ReconcileResponse
+	(*Change)(nil),                 // 59: foundry.datapath.v1.Change
+	(*PurgeRequest)(nil),           // 60: foundry.datapath.v1.PurgeRequest
+	(*PurgeResponse)(nil),          // 61: foundry.datapath.v1.PurgeResponse
+	(*timestamppb.Timestamp)(nil),  // 62: google.protobuf.Timestamp
 }
 var file_agent_proto_depIdxs = []int32{
-	25, // 0: foundry.datapath.v1.GetStatusResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	26, // 0: foundry.datapath.v1.GetStatusResponse.underlay:type_name -> foundry.datapath.v1.Underlay
 	9,  // 1: foundry.datapath.v1.GetStatusResponse.capabilities:type_name -> foundry.datapath.v1.Capability
 	11, // 2: foundry.datapath.v1.Network.broadcast:type_name -> foundry.datapath.v1.Broadcast
 	10, // 3: foundry.datapath.v1.AddNetworkRequest.network:type_name -> foundry.datapath.v1.Network
 	10, // 4: foundry.datapath.v1.AddNetworkResponse.network:type_name -> foundry.datapath.v1.Network
 	10, // 5: foundry.datapath.v1.ListNetworksResponse.networks:type_name -> foundry.datapath.v1.Network
 	0,  // 6: foundry.datapath.v1.Endpoint.mode:type_name -> foundry.datapath.v1.Mode
-	18, // 7: foundry.datapath.v1.AddEndpointRequest.endpoint:type_name -> foundry.datapath.v1.Endpoint
-	18, // 8: foundry.datapath.v1.AddEndpointResponse.endpoint:type_name -> foundry.datapath.v1.Endpoint
-	18, // 9: foundry.datapath.v1.ListEndpointsResponse.endpoints:type_name -> foundry.datapath.v1.Endpoint
-	1,  // 10: foundry.datapath.v1.Underlay.encap:type_name -> foundry.datapath.v1.Encap
-	2,  // 11: foundry.datapath.v1.Underlay.xdp:type_name -> foundry.datapath.v1.Choice
-	1,  // 12: foundry.datapath.v1.Underlay.encap_used:type_name -> foundry.datapath.v1.Encap
-	25, // 13: foundry.datapath.v1.SetUnderlayRequest.underlay:type_name -> foundry.datapath.v1.Underlay
-	25, // 14: foundry.datapath.v1.SetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
-	25, // 15: foundry.datapath.v1.GetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
-	30, // 16: foundry.datapath.v1.AddVTEPRequest.vtep:type_name -> foundry.datapath.v1.VTEP
-	30, // 17: foundry.datapath.v1.AddVTEPResponse.vtep:type_name -> foundry.datapath.v1.VTEP
-	30, // 18: foundry.datapath.v1.ListVTEPsResponse.vteps:type_name -> foundry.datapath.v1.VTEP
-	37, // 19: foundry.datapath.v1.AddFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
-	37, // 20: foundry.datapath.v1.DeleteFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
-	37, // 21: foundry.datapath.v1.ListFDBResponse.entries:type_name -> foundry.datapath.v1.FDBEntry
-	46, // 22: foundry.datapath.v1.ListCountersResponse.counters:type_name -> foundry.datapath.v1.Counter
-	49, // 23: foundry.datapath.v1.WatchResponse.events:type_name -> foundry.datapath.v1.Event
-	3,  // 24: foundry.datapath.v1.Event.kind:type_name -> foundry.datapath.v1.Event.Kind
-	10, // 25: foundry.datapath.v1.Event.network:type_name -> foundry.datapath.v1.Network
-	18, // 26: foundry.datapath.v1.Event.endpoint:type_name -> foundry.datapath.v1.Endpoint
-	30, // 27: foundry.datapath.v1.Event.vtep:type_name -> foundry.datapath.v1.VTEP
-	37, // 28: foundry.datapath.v1.Event.fdb:type_name -> foundry.datapath.v1.FDBEntry
-	25, // 29: foundry.datapath.v1.Event.underlay:type_name -> foundry.datapath.v1.Underlay
-	52, // 30: foundry.datapath.v1.WatchDropsResponse.drops:type_name -> foundry.datapath.v1.Drop
-	61, // 31: foundry.datapath.v1.Drop.time:type_name -> google.protobuf.Timestamp
-	55, // 32: foundry.datapath.v1.CaptureResponse.frames:type_name -> foundry.datapath.v1.Frame
-	61, // 33: foundry.datapath.v1.Frame.time:type_name -> google.protobuf.Timestamp
-	4,  // 34: foundry.datapath.v1.Frame.direction:type_name -> foundry.datapath.v1.Frame.Direction
-	52, // 35: foundry.datapath.v1.Frame.drop:type_name -> foundry.datapath.v1.Drop
-	58, // 36: foundry.datapath.v1.ReconcileResponse.changes:type_name -> foundry.datapath.v1.Change
-	5,  // 37: foundry.datapath.v1.Agent.GetVersion:input_type -> foundry.datapath.v1.GetVersionRequest
-	7,  // 38: foundry.datapath.v1.Agent.GetStatus:input_type -> foundry.datapath.v1.GetStatusRequest
-	12, // 39: foundry.datapath.v1.Agent.AddNetwork:input_type -> foundry.datapath.v1.AddNetworkRequest
-	14, // 40: foundry.datapath.v1.Agent.DeleteNetwork:input_type -> foundry.datapath.v1.DeleteNetworkRequest
-	16, // 41: foundry.datapath.v1.Agent.ListNetworks:input_type -> foundry.datapath.v1.ListNetworksRequest
-	19, // 42: foundry.datapath.v1.Agent.AddEndpoint:input_type -> foundry.datapath.v1.AddEndpointRequest
-	21, // 43: foundry.datapath.v1.Agent.DeleteEndpoint:input_type -> foundry.datapath.v1.DeleteEndpointRequest
-	23, // 44: foundry.datapath.v1.Agent.ListEndpoints:input_type -> foundry.datapath.v1.ListEndpointsRequest
-	26, // 45: foundry.datapath.v1.Agent.SetUnderlay:input_type -> foundry.datapath.v1.SetUnderlayRequest
-	28, // 46: foundry.datapath.v1.Agent.GetUnderlay:input_type -> foundry.datapath.v1.GetUnderlayRequest
-	31, // 47: foundry.datapath.v1.Agent.AddVTEP:input_type -> foundry.datapath.v1.AddVTEPRequest
-	33, // 48: foundry.datapath.v1.Agent.DeleteVTEP:input_type -> foundry.datapath.v1.DeleteVTEPRequest
-	35, // 49: foundry.datapath.v1.Agent.ListVTEPs:input_type -> foundry.datapath.v1.ListVTEPsRequest
-	38, // 50: foundry.datapath.v1.Agent.AddFDB:input_type -> foundry.datapath.v1.AddFDBRequest
-	40, // 51: foundry.datapath.v1.Agent.DeleteFDB:input_type -> foundry.datapath.v1.DeleteFDBRequest
-	42, // 52: foundry.datapath.v1.Agent.ListFDB:input_type -> foundry.datapath.v1.ListFDBRequest
-	44, // 53: foundry.datapath.v1.Agent.ListCounters:input_type -> foundry.datapath.v1.ListCountersRequest
-	47, // 54: foundry.datapath.v1.Agent.Watch:input_type -> foundry.datapath.v1.WatchRequest
-	50, // 55: foundry.datapath.v1.Agent.WatchDrops:input_type -> foundry.datapath.v1.WatchDropsRequest
-	53, // 56: foundry.datapath.v1.Agent.Capture:input_type -> foundry.datapath.v1.CaptureRequest
-	56, // 57: foundry.datapath.v1.Agent.Reconcile:input_type -> foundry.datapath.v1.ReconcileRequest
-	59, // 58: foundry.datapath.v1.Agent.Purge:input_type -> foundry.datapath.v1.PurgeRequest
-	6,  // 59: foundry.datapath.v1.Agent.GetVersion:output_type -> foundry.datapath.v1.GetVersionResponse
-	8,  // 60: foundry.datapath.v1.Agent.GetStatus:output_type -> foundry.datapath.v1.GetStatusResponse
-	13, // 61: foundry.datapath.v1.Agent.AddNetwork:output_type -> foundry.datapath.v1.AddNetworkResponse
-	15, // 62: foundry.datapath.v1.Agent.DeleteNetwork:output_type -> foundry.datapath.v1.DeleteNetworkResponse
-	17, // 63: foundry.datapath.v1.Agent.ListNetworks:output_type -> foundry.datapath.v1.ListNetworksResponse
-	20, // 64: foundry.datapath.v1.Agent.AddEndpoint:output_type -> foundry.datapath.v1.AddEndpointResponse
-	22, // 65: foundry.datapath.v1.Agent.DeleteEndpoint:output_type -> foundry.datapath.v1.DeleteEndpointResponse
-	24, // 66: foundry.datapath.v1.Agent.ListEndpoints:output_type -> foundry.datapath.v1.ListEndpointsResponse
-	27, // 67: foundry.datapath.v1.Agent.SetUnderlay:output_type -> foundry.datapath.v1.SetUnderlayResponse
-	29, // 68: foundry.datapath.v1.Agent.GetUnderlay:output_type -> foundry.datapath.v1.GetUnderlayResponse
-	32, // 69: foundry.datapath.v1.Agent.AddVTEP:output_type -> foundry.datapath.v1.AddVTEPResponse
-	34, // 70: foundry.datapath.v1.Agent.DeleteVTEP:output_type -> foundry.datapath.v1.DeleteVTEPResponse
-	36, // 71: foundry.datapath.v1.Agent.ListVTEPs:output_type -> foundry.datapath.v1.ListVTEPsResponse
-	39, // 72: foundry.datapath.v1.Agent.AddFDB:output_type -> foundry.datapath.v1.AddFDBResponse
-	41, // 73: foundry.datapath.v1.Agent.DeleteFDB:output_type -> foundry.datapath.v1.DeleteFDBResponse
-	43, // 74: foundry.datapath.v1.Agent.ListFDB:output_type -> foundry.datapath.v1.ListFDBResponse
-	45, // 75: foundry.datapath.v1.Agent.ListCounters:output_type -> foundry.datapath.v1.ListCountersResponse
-	48, // 76: foundry.datapath.v1.Agent.Watch:output_type -> foundry.datapath.v1.WatchResponse
-	51, // 77: foundry.datapath.v1.Agent.WatchDrops:output_type -> foundry.datapath.v1.WatchDropsResponse
-	54, // 78: foundry.datapath.v1.Agent.Capture:output_type -> foundry.datapath.v1.CaptureResponse
-	57, // 79: foundry.datapath.v1.Agent.Reconcile:output_type -> foundry.datapath.v1.ReconcileResponse
-	60, // 80: foundry.datapath.v1.Agent.Purge:output_type -> foundry.datapath.v1.PurgeResponse
-	59, // [59:81] is the sub-list for method output_type
-	37, // [37:59] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	19, // 7: foundry.datapath.v1.Endpoint.routes:type_name -> foundry.datapath.v1.Route
+	18, // 8: foundry.datapath.v1.AddEndpointRequest.endpoint:type_name -> foundry.datapath.v1.Endpoint
+	18, // 9: foundry.datapath.v1.AddEndpointResponse.endpoint:type_name -> foundry.datapath.v1.Endpoint
+	18, // 10: foundry.datapath.v1.ListEndpointsResponse.endpoints:type_name -> foundry.datapath.v1.Endpoint
+	1,  // 11: foundry.datapath.v1.Underlay.encap:type_name -> foundry.datapath.v1.Encap
+	2,  // 12: foundry.datapath.v1.Underlay.xdp:type_name -> foundry.datapath.v1.Choice
+	1,  // 13: foundry.datapath.v1.Underlay.encap_used:type_name -> foundry.datapath.v1.Encap
+	26, // 14: foundry.datapath.v1.SetUnderlayRequest.underlay:type_name -> foundry.datapath.v1.Underlay
+	26, // 15: foundry.datapath.v1.SetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	26, // 16: foundry.datapath.v1.GetUnderlayResponse.underlay:type_name -> foundry.datapath.v1.Underlay
+	31, // 17: foundry.datapath.v1.AddVTEPRequest.vtep:type_name -> foundry.datapath.v1.VTEP
+	31, // 18: foundry.datapath.v1.AddVTEPResponse.vtep:type_name -> foundry.datapath.v1.VTEP
+	31, // 19: foundry.datapath.v1.ListVTEPsResponse.vteps:type_name -> foundry.datapath.v1.VTEP
+	38, // 20: foundry.datapath.v1.AddFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
+	38, // 21: foundry.datapath.v1.DeleteFDBRequest.entries:type_name -> foundry.datapath.v1.FDBEntry
+	38, // 22: foundry.datapath.v1.ListFDBResponse.entries:type_name -> foundry.datapath.v1.FDBEntry
+	47, // 23: foundry.datapath.v1.ListCountersResponse.counters:type_name -> foundry.datapath.v1.Counter
+	50, // 24: foundry.datapath.v1.WatchResponse.events:type_name -> foundry.datapath.v1.Event
+	3,  // 25: foundry.datapath.v1.Event.kind:type_name -> foundry.datapath.v1.Event.Kind
+	10, // 26: foundry.datapath.v1.Event.network:type_name -> foundry.datapath.v1.Network
+	18, // 27: foundry.datapath.v1.Event.endpoint:type_name -> foundry.datapath.v1.Endpoint
+	31, // 28: foundry.datapath.v1.Event.vtep:type_name -> foundry.datapath.v1.VTEP
+	38, // 29: foundry.datapath.v1.Event.fdb:type_name -> foundry.datapath.v1.FDBEntry
+	26, // 30: foundry.datapath.v1.Event.underlay:type_name -> foundry.datapath.v1.Underlay
+	53, // 31: foundry.datapath.v1.WatchDropsResponse.drops:type_name -> foundry.datapath.v1.Drop
+	62, // 32: foundry.datapath.v1.Drop.time:type_name -> google.protobuf.Timestamp
+	56, // 33: foundry.datapath.v1.CaptureResponse.frames:type_name -> foundry.datapath.v1.Frame
+	62, // 34: foundry.datapath.v1.Frame.time:type_name -> google.protobuf.Timestamp
+	4,  // 35: foundry.datapath.v1.Frame.direction:type_name -> foundry.datapath.v1.Frame.Direction
+	53, // 36: foundry.datapath.v1.Frame.drop:type_name -> foundry.datapath.v1.Drop
+	59, // 37: foundry.datapath.v1.ReconcileResponse.changes:type_name -> foundry.datapath.v1.Change
+	5,  // 38: foundry.datapath.v1.Agent.GetVersion:input_type -> foundry.datapath.v1.GetVersionRequest
+	7,  // 39: foundry.datapath.v1.Agent.GetStatus:input_type -> foundry.datapath.v1.GetStatusRequest
+	12, // 40: foundry.datapath.v1.Agent.AddNetwork:input_type -> foundry.datapath.v1.AddNetworkRequest
+	14, // 41: foundry.datapath.v1.Agent.DeleteNetwork:input_type -> foundry.datapath.v1.DeleteNetworkRequest
+	16, // 42: foundry.datapath.v1.Agent.ListNetworks:input_type -> foundry.datapath.v1.ListNetworksRequest
+	20, // 43: foundry.datapath.v1.Agent.AddEndpoint:input_type -> foundry.datapath.v1.AddEndpointRequest
+	22, // 44: foundry.datapath.v1.Agent.DeleteEndpoint:input_type -> foundry.datapath.v1.DeleteEndpointRequest
+	24, // 45: foundry.datapath.v1.Agent.ListEndpoints:input_type -> foundry.datapath.v1.ListEndpointsRequest
+	27, // 46: foundry.datapath.v1.Agent.SetUnderlay:input_type -> foundry.datapath.v1.SetUnderlayRequest
+	29, // 47: foundry.datapath.v1.Agent.GetUnderlay:input_type -> foundry.datapath.v1.GetUnderlayRequest
+	32, // 48: foundry.datapath.v1.Agent.AddVTEP:input_type -> foundry.datapath.v1.AddVTEPRequest
+	34, // 49: foundry.datapath.v1.Agent.DeleteVTEP:input_type -> foundry.datapath.v1.DeleteVTEPRequest
+	36, // 50: foundry.datapath.v1.Agent.ListVTEPs:input_type -> foundry.datapath.v1.ListVTEPsRequest
+	39, // 51: foundry.datapath.v1.Agent.AddFDB:input_type -> foundry.datapath.v1.AddFDBRequest
+	41, // 52: foundry.datapath.v1.Agent.DeleteFDB:input_type -> foundry.datapath.v1.DeleteFDBRequest
+	43, // 53: foundry.datapath.v1.Agent.ListFDB:input_type -> foundry.datapath.v1.ListFDBRequest
+	45, // 54: foundry.datapath.v1.Agent.ListCounters:input_type -> foundry.datapath.v1.ListCountersRequest
+	48, // 55: foundry.datapath.v1.Agent.Watch:input_type -> foundry.datapath.v1.WatchRequest
+	51, // 56: foundry.datapath.v1.Agent.WatchDrops:input_type -> foundry.datapath.v1.WatchDropsRequest
+	54, // 57: foundry.datapath.v1.Agent.Capture:input_type -> foundry.datapath.v1.CaptureRequest
+	57, // 58: foundry.datapath.v1.Agent.Reconcile:input_type -> foundry.datapath.v1.ReconcileRequest
+	60, // 59: foundry.datapath.v1.Agent.Purge:input_type -> foundry.datapath.v1.PurgeRequest
+	6,  // 60: foundry.datapath.v1.Agent.GetVersion:output_type -> foundry.datapath.v1.GetVersionResponse
+	8,  // 61: foundry.datapath.v1.Agent.GetStatus:output_type -> foundry.datapath.v1.GetStatusResponse
+	13, // 62: foundry.datapath.v1.Agent.AddNetwork:output_type -> foundry.datapath.v1.AddNetworkResponse
+	15, // 63: foundry.datapath.v1.Agent.DeleteNetwork:output_type -> foundry.datapath.v1.DeleteNetworkResponse
+	17, // 64: foundry.datapath.v1.Agent.ListNetworks:output_type -> foundry.datapath.v1.ListNetworksResponse
+	21, // 65: foundry.datapath.v1.Agent.AddEndpoint:output_type -> foundry.datapath.v1.AddEndpointResponse
+	23, // 66: foundry.datapath.v1.Agent.DeleteEndpoint:output_type -> foundry.datapath.v1.DeleteEndpointResponse
+	25, // 67: foundry.datapath.v1.Agent.ListEndpoints:output_type -> foundry.datapath.v1.ListEndpointsResponse
+	28, // 68: foundry.datapath.v1.Agent.SetUnderlay:output_type -> foundry.datapath.v1.SetUnderlayResponse
+	30, // 69: foundry.datapath.v1.Agent.GetUnderlay:output_type -> foundry.datapath.v1.GetUnderlayResponse
+	33, // 70: foundry.datapath.v1.Agent.AddVTEP:output_type -> foundry.datapath.v1.AddVTEPResponse
+	35, // 71: foundry.datapath.v1.Agent.DeleteVTEP:output_type -> foundry.datapath.v1.DeleteVTEPResponse
+	37, // 72: foundry.datapath.v1.Agent.ListVTEPs:output_type -> foundry.datapath.v1.ListVTEPsResponse
+	40, // 73: foundry.datapath.v1.Agent.AddFDB:output_type -> foundry.datapath.v1.AddFDBResponse
+	42, // 74: foundry.datapath.v1.Agent.DeleteFDB:output_type -> foundry.datapath.v1.DeleteFDBResponse
+	44, // 75: foundry.datapath.v1.Agent.ListFDB:output_type -> foundry.datapath.v1.ListFDBResponse
+	46, // 76: foundry.datapath.v1.Agent.ListCounters:output_type -> foundry.datapath.v1.ListCountersResponse
+	49, // 77: foundry.datapath.v1.Agent.Watch:output_type -> foundry.datapath.v1.WatchResponse
+	52, // 78: foundry.datapath.v1.Agent.WatchDrops:output_type -> foundry.datapath.v1.WatchDropsResponse
+	55, // 79: foundry.datapath.v1.Agent.Capture:output_type -> foundry.datapath.v1.CaptureResponse
+	58, // 80: foundry.datapath.v1.Agent.Reconcile:output_type -> foundry.datapath.v1.ReconcileResponse
+	61, // 81: foundry.datapath.v1.Agent.Purge:output_type -> foundry.datapath.v1.PurgeResponse
+	60, // [60:82] is the sub-list for method output_type
+	38, // [38:60] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -3924,23 +3999,23 @@ func file_agent_proto_init() {
 	if File_agent_proto != nil {
 		return
 	}
-	file_agent_proto_msgTypes[18].OneofWrappers = []any{}
-	file_agent_proto_msgTypes[37].OneofWrappers = []any{}
-	file_agent_proto_msgTypes[44].OneofWrappers = []any{
+	file_agent_proto_msgTypes[19].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[38].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[45].OneofWrappers = []any{
 		(*Event_Network)(nil),
 		(*Event_Endpoint)(nil),
 		(*Event_Vtep)(nil),
 		(*Event_Fdb)(nil),
 		(*Event_Underlay)(nil),
 	}
-	file_agent_proto_msgTypes[45].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[46].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   56,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
