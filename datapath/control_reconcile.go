@@ -60,6 +60,7 @@ func (c *Control) reconcileLocked(ctx context.Context, dryRun bool) ([]Change, e
 	if err = errors.Join(underlay, err); err != nil {
 		return changes, err
 	}
+	c.step("set")
 	return append(changes, found.changes()...), c.clearLocked(found)
 }
 
@@ -144,6 +145,7 @@ func (c *Control) clearLocked(s survey) error {
 		_, y := kindOf(b.record)
 		return strings.Compare(x, y)
 	})
+	c.step("clear")
 	err := c.recordLocked(edits...)
 	if err == nil {
 		c.counts.removed += uint64(len(edits))
