@@ -2,7 +2,12 @@
 
 package bpf
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+)
 
 func arpFrame(dst string, body []byte) []byte { return eth(dst, macA, 0x0806, body) }
 
@@ -87,6 +92,42 @@ func TestND(t *testing.T) {
 		{name: "unsolicited advertisement", in: frame("33:33:00:00:00:01", nd(ip{src: ip6A, dst: "ff02::1"}, 136, 0x20, ip6A, lladdr(2, macA))),
 			want: "drop announcement"},
 	})
+}
+
+// hidden is an advertisement for another 4096 bytes behind one that may be
+// sent.
+func hidden() []byte {
+	h := ip{src: ip6A, dst: ip6B, ttl: 255}
+	fair, foul := nd(h, 136, 0x60, ip6A, lladdr(2, macA))[40:], nd(h, 136, 0x60, ip6R, lladdr(2, macC))[40:]
+	b := join([]byte{60, 255}, make([]byte, 2046), []byte{60, 255}, make([]byte, 2046), []byte{58, 0}, make([]byte, 6), foul)
+	copy(b[8:], fair)
+	h.proto = 60
+	return ipv6(h, b)
+}
+
+// Nobody hides one behind more headers than the programs look past. Longer
+// than a page, it is too much for a test run, and only a raw socket of IPv6
+// has it in one piece.
+func TestHiddenAdvertisement(t *testing.T) {
+	w := newWorld(t)
+	a := w.attach(t, endpoint(21, macA, ipA, ip6A), false, 9000, ip6A+"/64")
+	a.do("ip -6 neigh add " + ip6B + " lladdr " + macB + " dev eth0")
+	w.endpoints()
+	a.peer("hide " + ip6B)
+	want := fmt.Sprintf("from 21: drop nd_malformed, 1 frames, %d bytes", 14+len(hidden()))
+	if got := w.endpoints(); !slices.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// hide sends it.
+func hide(to string) error {
+	s, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_RAW, syscall.IPPROTO_RAW)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(s)
+	return syscall.Sendto(s, hidden(), 0, &syscall.SockaddrInet6{Addr: addr(to).As16()})
 }
 
 // summed is an ND message with another checksum.

@@ -19,7 +19,7 @@ import (
 // asPeer makes the test's own program one end of a connection, so that it can
 // be run in a container's namespace: "serve ADDRESS" and "send ADDRESS" by
 // TCP, "collect ADDRESS" and "segments ADDRESS" by UDP, or "offload DEVICE",
-// which turns checksum offload off and GRO on there.
+// which turns checksum offload off and GRO on there, or "hide ADDRESS".
 const asPeer = "FOUNDRY_TEST_PEER"
 
 const (
@@ -38,6 +38,8 @@ func peer(what string) error {
 		return collect(object)
 	case "segments":
 		return segments(object)
+	case "hide":
+		return hide(object)
 	default:
 		return forXDP(object)
 	}

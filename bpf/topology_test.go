@@ -103,19 +103,25 @@ func talk(from, to netns, first, second string) {
 	t.Logf("%s: %v", second, time.Since(begin).Round(time.Millisecond))
 }
 
-// forXDP does it in this namespace.
-func (n netns) forXDP(devices ...string) {
+// peer runs what peer_test.go can do in this namespace.
+func (n netns) peer(what string) {
 	n.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	cmd := n.command(self)
+	cmd.Env = append(os.Environ(), asPeer+"="+what)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		n.t.Fatalf("%s: %v\n%s", what, err, out)
+	}
+}
+
+// forXDP does it in this namespace.
+func (n netns) forXDP(devices ...string) {
+	n.t.Helper()
 	for _, device := range devices {
-		cmd := n.command(self)
-		cmd.Env = append(os.Environ(), asPeer+"=offload "+device)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			n.t.Fatalf("%v\n%s", err, out)
-		}
+		n.peer("offload " + device)
 	}
 }
 

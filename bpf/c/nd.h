@@ -123,7 +123,7 @@ static __always_inline __u64 nd_pseudo(const struct packet *p, __u32 n)
 }
 
 /* nd_check reads the whole message: all of it is in the linear part afterwards, and none of it is
- * damaged. A checksum that is left to a NIC has only the sum of the pseudo header in it.
+ * damaged. The verifier wants a mask on where it is, which must not move it. A checksum that is left to a NIC has only the sum of the pseudo header in it.
  */
 static __noinline __u32 nd_check(struct packet *p)
 {
@@ -134,7 +134,7 @@ static __noinline __u32 nd_check(struct packet *p)
 
 	hook_pull(p->ctx, p->len);
 	c = cursor_at(p->ctx, p->l4 & 0xfff);
-	if (n < sizeof(struct nd) || n > ND_MAX || n % 8)
+	if (n < sizeof(struct nd) || n > ND_MAX || n % 8 || p->l4 > 0xfff)
 		return drop(ND_MALFORMED);
 	for (__u32 i = 0; i < ND_MAX && i < n; i += 8) {
 		w = take(&c, 8);
