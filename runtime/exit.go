@@ -99,6 +99,14 @@ func (r *router) forget(c *child) {
 	}
 }
 
+// drop takes a child out whose launch failed. If only its caller has gone, it was
+// or will be cloned all the same, and killed for it: its exit may be here already,
+// and goes to dismiss. One that is still to come nobody expects.
+func (r *router) drop(c *child, dismiss func(spawn.Exit)) {
+	c.arm(dismiss)
+	r.forget(c)
+}
+
 // route delivers e; false when nobody expects it.
 func (r *router) route(e spawn.Exit) bool {
 	r.mu.Lock()

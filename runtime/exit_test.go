@@ -37,6 +37,26 @@ func TestExitIsDeliveredOnce(t *testing.T) {
 	}
 }
 
+// A launch whose caller has gone may have made a process. Its exit is dismissed,
+// once, whether it came before or comes after; else its slot would never be free.
+func TestExitOfADroppedLaunch(t *testing.T) {
+	r := router{byKey: map[uint64]*child{}}
+	dismissed := 0
+	dismiss := func(spawn.Exit) { dismissed++ }
+	early := r.expect(7)
+	if !r.route(spawn.Exit{Key: 7}) {
+		t.Error("nobody expected the exit")
+	}
+	r.drop(early, dismiss)
+	r.drop(r.expect(8), dismiss)
+	if dismissed != 1 {
+		t.Errorf("dismissed %d exits, want the early one", dismissed)
+	}
+	if r.route(spawn.Exit{Key: 8}) { // HandleExit dismisses it
+		t.Error("the late exit is expected")
+	}
+}
+
 func TestRouterKnowsItsOwn(t *testing.T) {
 	r := router{byKey: map[uint64]*child{}}
 	c := r.expect(7)

@@ -103,23 +103,32 @@ type launch struct {
 	helper bool
 }
 
-// start has the spawner clone l. The child of a launch that failed is
-// forgotten, or killed and its exit acknowledged.
+// start has the spawner clone l.
 func (r *Runtime) start(ctx context.Context, l launch) (*Process, error) {
 	client := r.spawner.Load()
 	if client == nil {
-		r.router.forget(l.child)
+		r.drop(l.child)
 		return nil, ErrSpawner
 	}
 	proc, err := client.Spawn(ctx, spawn.Request{
 		Key: l.child.key, Plan: l.plan, Files: l.files, Cgroup: l.cgroup, Helper: l.helper,
 	})
 	if err != nil {
-		r.router.forget(l.child)
+		r.drop(l.child)
 		return nil, err
 	}
 	r.cfg.step("cloned")
 	return &Process{child: l.child, proc: proc}, nil
+}
+
+// drop gives up a child whose launch has failed.
+func (r *Runtime) drop(c *child) { r.router.drop(c, r.dismiss) }
+
+// dismiss takes an exit that is nobody's business.
+func (r *Runtime) dismiss(e spawn.Exit) {
+	if err := r.ack(e); err != nil {
+		r.cfg.Log.Warn("acknowledge exit", "key", e.Key, "err", err)
+	}
 }
 
 // kill ends p and waits until the spawner has told of it.
@@ -161,11 +170,7 @@ func (r *Runtime) untilExec(ctx context.Context, p *Process, at func(spawn.Point
 
 // discard ends a process that nobody was told of.
 func (r *Runtime) discard(ctx context.Context, p *Process) error {
-	p.child.arm(func(e spawn.Exit) {
-		if err := r.ack(e); err != nil {
-			r.cfg.Log.Warn("acknowledge exit", "key", e.Key, "err", err)
-		}
-	})
+	p.child.arm(r.dismiss)
 	return errors.Join(r.kill(ctx, p), p.Close())
 }
 

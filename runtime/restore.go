@@ -96,7 +96,7 @@ func (c *Container) adopt(ctx context.Context, pid int) error {
 	child := c.keys.expect(&c.rt.router)
 	proc, err := client.Adopt(ctx, child.key, pid)
 	if err != nil {
-		c.rt.router.forget(child)
+		c.rt.drop(child)
 		return err
 	}
 	c.init = &Process{child: child, proc: proc}

@@ -100,9 +100,7 @@ func (r *Runtime) HandleExit(e spawn.Exit) {
 		return
 	}
 	r.cfg.Log.Warn("exit of an unknown process", "key", e.Key, "pid", e.Pid, "status", e.Status)
-	if err := r.ack(e); err != nil {
-		r.cfg.Log.Warn("acknowledge exit", "key", e.Key, "err", err)
-	}
+	r.dismiss(e)
 }
 
 func (r *Runtime) ack(e spawn.Exit) error {
