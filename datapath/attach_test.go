@@ -55,7 +55,7 @@ func ifindexOf(t *testing.T, name string) int {
 
 func linkFiles(t *testing.T, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "v*", "links", "*"))
+	files, err := filepath.Glob(filepath.Join(dir, linksDir, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +123,7 @@ func TestFilterInterrupted(t *testing.T) {
 	set(t, d, s)
 	h := hook{"tc_endpoint", s.Endpoints[0].Ifindex}
 	old := d.path(h) + recordMark + fmt.Sprint(filterOn(t, h.ifindex))
+	d.lock.Close() // as if its process were gone
 	next := openConfig(t, Config{Dir: dir, Clsact: true})
 	id, err := programID(next.program(h))
 	if err != nil {

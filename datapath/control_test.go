@@ -144,7 +144,7 @@ func pairs(t testing.TB, s site) string {
 
 func pins(t testing.TB, s site) int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(s.Dir, "v*", "links", "*"))
+	files, err := filepath.Glob(filepath.Join(s.Dir, linksDir, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}

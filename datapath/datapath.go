@@ -22,69 +22,126 @@ type Config struct {
 	Dir    string
 	MaxFDB int  // entries of the FDB; 0: 65536. There is room for four times as many addresses.
 	Clsact bool // attach by clsact where the kernel has tcx too, as it is done where it has not
+
+	// Edit is given the programs before they are loaded. Tests make another
+	// version of them.
+	Edit func(*ebpf.CollectionSpec)
 }
 
 // Datapath is the data plane of one instance. Its methods may be called at
 // once by several goroutines; they wait for each other.
 type Datapath struct {
-	dir     string
-	maxFDB  int
-	clsact  bool // no tcx: see clsact.go
-	tc, xdp *ebpf.Collection
-	drops   feed
+	dir, maps string   // maps is where those of the generation are pinned
+	lock      *os.File // dir
+	clsact    bool     // no tcx: see clsact.go
+	tc, xdp   *ebpf.Collection
+	drops     feed
 
 	mu      sync.Mutex // maps and links are read and written by one call at a time
 	schema  schema
 	inForce *index // nil: not known
 }
 
+// Where links are pinned, which outlive the generations of maps, and where in
+// a generation its maps are.
+const (
+	linksDir = "links"
+	mapsDir  = "maps"
+)
+
 // Open loads the programs onto the maps that are pinned in c.Dir, or onto new
 // ones. Programs that are attached there stay as they are until the next Set.
+// An instance is open once: the second gets ErrLocked.
 func Open(c Config) (*Datapath, error) {
-	// The generation is part of the path: maps of another layout are other maps.
-	d := &Datapath{dir: filepath.Join(c.Dir, fmt.Sprintf("v%d", bpf.ABI)), maxFDB: cmp.Or(c.MaxFDB, 65536)}
-	for _, sub := range []string{"maps", "links"} {
-		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("open data plane: %w", err)
-		}
+	lock, err := lockDir(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open data plane: %w", err)
 	}
-	var err error
-	if d.tc, err = d.load(bpf.LoadTC); err != nil {
-		return nil, fmt.Errorf("load programs of tc: %w", err)
-	}
-	if d.xdp, err = d.load(bpf.LoadXDP); err != nil {
-		d.tc.Close()
-		return nil, fmt.Errorf("load programs of XDP: %w", err)
+	d := &Datapath{dir: c.Dir, lock: lock}
+	if err := d.load(c); err != nil {
+		d.Close()
+		return nil, fmt.Errorf("open data plane: %w", err)
 	}
 	d.schema = newSchema(d.tc.Maps)
 	d.clsact = c.Clsact || !hasTCX(d.tc.Programs["tc_endpoint"])
 	return d, nil
 }
 
-func (d *Datapath) load(read func() (*ebpf.CollectionSpec, error)) (*ebpf.Collection, error) {
+func (d *Datapath) load(c Config) error {
+	tc, err := c.spec(bpf.LoadTC)
+	if err != nil {
+		return err
+	}
+	xdp, err := c.spec(bpf.LoadXDP)
+	if err != nil {
+		return err
+	}
+	d.maps = filepath.Join(c.Dir, generation(tc, xdp), mapsDir)
+	for _, dir := range []string{d.maps, filepath.Join(c.Dir, linksDir)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := d.inherit(tc); err != nil {
+		return err
+	}
+	options := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: d.maps}}
+	if d.tc, err = ebpf.NewCollectionWithOptions(tc, options); err != nil {
+		return fmt.Errorf("load programs of tc: %w", err)
+	}
+	if d.xdp, err = ebpf.NewCollectionWithOptions(xdp, options); err != nil {
+		return fmt.Errorf("load programs of XDP: %w", err)
+	}
+	return nil
+}
+
+// spec is what is loaded.
+func (c Config) spec(read func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
 	spec, err := read()
 	if err != nil {
 		return nil, err
 	}
+	size := uint32(cmp.Or(c.MaxFDB, 65536))
+	spec.Maps["fdb"].MaxEntries, spec.Maps["neigh"].MaxEntries = size, 4*size
+	if c.Edit != nil {
+		c.Edit(spec)
+	}
 	for _, m := range spec.Maps {
 		m.Pinning = ebpf.PinByName
 	}
-	spec.Maps["fdb"].MaxEntries, spec.Maps["neigh"].MaxEntries = uint32(d.maxFDB), uint32(4*d.maxFDB)
-	options := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: filepath.Join(d.dir, "maps")}}
-	return ebpf.NewCollectionWithOptions(spec, options)
+	return spec, nil
 }
 
-// Close lets go of maps and programs. What is pinned goes on forwarding.
+// Close lets go of maps, programs and the lock. What is pinned goes on
+// forwarding.
 func (d *Datapath) Close() {
 	d.drops.close()
-	d.tc.Close()
-	d.xdp.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range []*ebpf.Collection{d.tc, d.xdp} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	d.inForce = nil
+	d.lock.Close()
 }
 
 // Purge removes everything below dir: links first, so that no program runs on
-// maps that are going. Absent is success.
+// maps that are going. Absent is success. While another process has the
+// instance open it is ErrLocked.
 func Purge(dir string) error {
-	links, err := filepath.Glob(filepath.Join(dir, "v*", "links", "*"))
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := lockDir(dir)
+	switch {
+	case err == nil:
+		defer lock.Close()
+	case !errors.Is(err, errOurselves):
+		return fmt.Errorf("purge data plane: %w", err)
+	}
+	links, err := filepath.Glob(filepath.Join(dir, linksDir, "*"))
 	if err != nil {
 		return fmt.Errorf("purge %s: %w", dir, err)
 	}

@@ -114,13 +114,13 @@ func linkStep(verb, name string, do func() error) step {
 
 // detachOthers takes off whatever is not wanted.
 func (d *Datapath) detachOthers(wanted map[string]bool) (detach []step, err error) {
-	files, err := os.ReadDir(filepath.Join(d.dir, "links"))
+	files, err := os.ReadDir(filepath.Join(d.dir, linksDir))
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
 	for _, f := range files {
 		if d.unwanted(f.Name(), wanted) {
-			path := filepath.Join(d.dir, "links", f.Name())
+			path := filepath.Join(d.dir, linksDir, f.Name())
 			detach = append(detach, linkStep("detach", f.Name(), func() error { return detachAt(path) }))
 		}
 	}

@@ -77,8 +77,14 @@ func (d *Datapath) stepsLocked(want *draft) (steps []step, commit func(), err er
 	if err != nil {
 		return nil, nil, err
 	}
+	var retire []step
+	if want.whole {
+		if retire, err = d.retireSteps(); err != nil {
+			return nil, nil, err
+		}
+	}
 	slices.Reverse(c.deletes)
-	return slices.Concat(c.early, c.puts, attach, c.deletes, detach, forget), func() {
+	return slices.Concat(c.early, c.puts, attach, c.deletes, detach, forget, retire), func() {
 		for _, fn := range c.commit {
 			fn()
 		}
