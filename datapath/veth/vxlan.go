@@ -29,7 +29,8 @@ func collectMD(name string, port uint16) (int, error) {
 	defer h.Close()
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.TxQLen, attrs.MTU = name, -1, maxVXLAN
-	err = h.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, FlowBased: true, Port: int(port), UDP6ZeroCSumRx: true})
+	err = h.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, FlowBased: true, Port: int(port), UDP6ZeroCSumRx: true,
+		PortLow: 49152, PortHigh: 65535}) // of the source, as RFC 7348 says; the kernel's default is that of sockets
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return 0, err
 	}

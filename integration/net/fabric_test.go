@@ -26,7 +26,25 @@ type wire struct {
 	v6       bool
 	mtu      int
 	xdp      bool // programs of XDP on the uplinks
+	kernel   bool // outer headers are the kernel's
 	switched bool // two hosts have a switch between them, too
+}
+
+func (w wire) String() string {
+	s := "IPv4"
+	if w.v6 {
+		s = "IPv6"
+	}
+	if w.xdp {
+		s += ", XDP on uplinks"
+	}
+	if w.kernel {
+		s += ", headers by the kernel"
+	}
+	if w.mtu > 0 {
+		s += fmt.Sprint(", MTU ", w.mtu)
+	}
+	return s
 }
 
 // fabric is some hosts and the wire between them.
@@ -50,6 +68,7 @@ type host struct {
 	ip         netip.Addr    // of the VTEP
 	nextHop    map[*host]datapath.MAC
 	pathMTU    int // to all others; 0: as the wire
+	tunnel     int // device that makes outer headers; 0: the programs do
 	containers []*container
 }
 
@@ -194,6 +213,13 @@ func (h *host) uplink(name string, at netip.Prefix) {
 	h.f.Helper()
 	ipIn(h.f.T, h.ns, "addr add "+at.String()+" dev "+name+nodad(at.Addr()))
 	h.up, h.ip = device(h.f.T, h.ns, name), at.Addr()
+	if !h.f.kernel {
+		return
+	}
+	var err error
+	if h.tunnel, err = in(h.ns, func() (int, error) { return veth.CollectMD("tunnel0", bpf.DefaultPort) }); err != nil {
+		h.f.Fatal(err)
+	}
 }
 
 // nodad: an address of IPv6 is otherwise not there yet for a second.
@@ -264,6 +290,9 @@ func (h *host) state() datapath.State {
 
 func (h *host) underlay() datapath.Underlay {
 	u := datapath.Underlay{Ifindex: h.up.Index, XDP: h.f.xdp && h.up.Index > 0}
+	if h.tunnel > 0 {
+		u.Encap, u.Tunnel = datapath.EncapKernel, h.tunnel
+	}
 	if h.ip.Is4() {
 		u.IPv4 = h.ip
 	} else {

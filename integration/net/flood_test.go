@@ -17,12 +17,9 @@ import (
 // Three hosts: what is for all comes to each of the network exactly once,
 // wherever it is, and to nobody else; what came from a VTEP goes to none.
 func TestThreeHosts(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		wire wire
-	}{{"over IPv4", wire{}}, {"over IPv6", wire{v6: true}}, {"with XDP on uplinks", wire{xdp: true}}} {
-		t.Run(c.name, func(t *testing.T) {
-			f := newFabric(t, 3, c.wire)
+	for _, w := range []wire{{}, {v6: true}, {xdp: true}, {kernel: true}, {v6: true, kernel: true}} {
+		t.Run(w.String(), func(t *testing.T) {
+			f := newFabric(t, 3, w)
 			f.broadcast = datapath.Broadcast{On: true}
 			list := []*container{f.hosts[0].container(place{vni: 100, n: 1}), f.hosts[0].container(place{vni: 100, n: 2}),
 				f.hosts[1].container(place{vni: 100, n: 3}), f.hosts[1].container(place{vni: 100, n: 4}), f.hosts[2].container(place{vni: 100, n: 5})}

@@ -21,9 +21,9 @@ const narrow = 1400 // MTU of the way behind the router
 
 // newRouted makes two hosts with a router between them, the second behind a
 // narrower wire.
-func newRouted(t *testing.T, v6 bool) (*fabric, *veth.NS) {
+func newRouted(t *testing.T, w wire) (*fabric, *veth.NS) {
 	t.Helper()
-	f := newHosts(t, 2, wire{v6: v6})
+	f := newHosts(t, 2, w)
 	router := newNS(t)
 	f.pair(f.hosts[0].ns, "up0", router, "r0")
 	f.pair(f.hosts[1].ns, "up0", router, "r1")
@@ -37,7 +37,7 @@ func newRouted(t *testing.T, v6 bool) (*fabric, *veth.NS) {
 	}
 	for i, h := range f.hosts {
 		ours, theirs := netip.MustParsePrefix(fmt.Sprintf("192.0.%d.1/24", i+2)), netip.MustParsePrefix(fmt.Sprintf("192.0.%d.254/24", i+2))
-		if v6 {
+		if w.v6 {
 			ours, theirs = netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::1/64", i)), netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::ff/64", i))
 		}
 		port := fmt.Sprint("r", i)
@@ -54,14 +54,14 @@ func newRouted(t *testing.T, v6 bool) (*fabric, *veth.NS) {
 // A host behind a router whose other wire is narrower than ours, and
 // containers that do not know: they are told, and go on.
 func TestNarrowPath(t *testing.T) {
-	for _, v6 := range []bool{false, true} {
+	for _, w := range []wire{{}, {v6: true}, {kernel: true}, {v6: true, kernel: true}} {
 		for _, xdp := range []bool{false, true} {
-			t.Run(fmt.Sprintf("IPv6 %v, XDP %v", v6, xdp), func(t *testing.T) {
-				f, router := newRouted(t, v6)
+			t.Run(fmt.Sprintf("%v, containers of XDP %v", w, xdp), func(t *testing.T) {
+				f, router := newRouted(t, w)
 				a := f.hosts[0].container(place{vni: 100, n: 1, mtu: 1500, xdp: xdp})
 				b := f.hosts[1].container(place{vni: 100, n: 2, mtu: 1500, xdp: xdp})
 				fits := narrow - bpf.Overhead4
-				if v6 {
+				if w.v6 {
 					fits = narrow - bpf.Overhead6
 				}
 				a.streams(b, b.ip4, few) // TCP finds out by itself, with bytes on their way

@@ -116,27 +116,26 @@ func checkTransport(proto byte, data []byte, pseudo uint32) error {
 
 // Each frame on a wire that leaves nothing to the receiver is right by itself.
 func TestUnderlayFrames(t *testing.T) {
-	for _, v6 := range []bool{false, true} {
-		for _, xdp := range []bool{false, true} {
-			t.Run(fmt.Sprintf("IPv6 %v, XDP %v", v6, xdp), func(t *testing.T) {
-				f := newFabric(t, 2, wire{v6: v6, xdp: xdp, switched: true})
-				a := f.hosts[0].container(place{vni: 0xabcdef, n: 1, xdp: xdp})
-				b := f.hosts[1].container(place{vni: 0xabcdef, n: 2, xdp: xdp})
-				var wires []*tap
-				for i, h := range f.hosts {
-					offload(t, h.ns, "up0", txChecksum, false)
-					wires = append(wires, f.tap(f.sw, fmt.Sprint("port", i), "from "+h.name))
-				}
-				f.cut(true)
-				a.reaches(b)
-				for _, ip := range b.addrs() {
-					a.streams(b, ip, 2<<20)
-					a.segments(b, ip)
-				}
-				f.inspect(wires)
-				f.intact()
-			})
-		}
+	for _, w := range []wire{{}, {v6: true}, {xdp: true}, {v6: true, xdp: true}, {kernel: true}, {v6: true, kernel: true}} {
+		w.switched = true
+		t.Run(w.String(), func(t *testing.T) {
+			f := newFabric(t, 2, w)
+			a := f.hosts[0].container(place{vni: 0xabcdef, n: 1, xdp: w.xdp})
+			b := f.hosts[1].container(place{vni: 0xabcdef, n: 2, xdp: w.xdp})
+			var wires []*tap
+			for i, h := range f.hosts {
+				offload(t, h.ns, "up0", txChecksum, false)
+				wires = append(wires, f.tap(f.sw, fmt.Sprint("port", i), "from "+h.name))
+			}
+			f.cut(true)
+			a.reaches(b)
+			for _, ip := range b.addrs() {
+				a.streams(b, ip, 2<<20)
+				a.segments(b, ip)
+			}
+			f.inspect(wires)
+			f.intact()
+		})
 	}
 }
 
