@@ -95,12 +95,14 @@ func TestND(t *testing.T) {
 }
 
 // hidden is an advertisement for another 4096 bytes behind one that may be
-// sent.
+// sent, whose options reach to the end.
 func hidden() []byte {
 	h := ip{src: ip6A, dst: ip6B, ttl: 255}
-	fair, foul := nd(h, 136, 0x60, ip6A, lladdr(2, macA))[40:], nd(h, 136, 0x60, ip6R, lladdr(2, macC))[40:]
+	fair, foul := nd(h, 136, 0x60, ip6A, lladdr(2, macA))[40:], nd(h, 136, 0x60, "fd00::e02:0:0:11", lladdr(2, macC))[40:]
 	b := join([]byte{60, 255}, make([]byte, 2046), []byte{60, 255}, make([]byte, 2046), []byte{58, 0}, make([]byte, 6), foul)
-	copy(b[8:], fair)
+	for at, what := range map[int][]byte{8: fair, 40: {14, 255}, 2080: {14, 255}} { // and 14, 2 in the address
+		copy(b[at:], what)
+	}
 	h.proto = 60
 	return ipv6(h, b)
 }
