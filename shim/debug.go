@@ -57,10 +57,16 @@ func (d *Debug) Serve(l *net.UnixListener) error {
 		ErrorLog: slog.NewLogLogger(d.Service.log.Handler(), slog.LevelDebug),
 	}
 	defer server.Close() // and with it whoever is connected
-	if err := server.Serve(sameUsers{l, make(chan struct{}, debugReaders)}); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := server.Serve(SameUsers(l, debugReaders)); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve the debug socket: %w", err)
 	}
 	return nil
+}
+
+// SameUsers lets in processes of our own user alone, and no more than most of
+// them at a time.
+func SameUsers(l *net.UnixListener, most int) net.Listener {
+	return sameUsers{l, make(chan struct{}, most)}
 }
 
 // sameUsers lets in processes of our own user alone, whatever the socket's

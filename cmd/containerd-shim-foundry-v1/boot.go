@@ -9,7 +9,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // boot starts the server and waits until it listens. The server is to live for
 // months, its first caller for a millisecond, so nothing of that caller goes
 // with it: a session of its own, / as working directory, /dev/null for stdio,
-// PATH and where traces go for an environment, no descriptor but the ready pipe. (containerd reads
+// PATH, where traces go and where programs are pinned for an environment, no descriptor but the ready pipe. (containerd reads
 // our stdout and stderr until the last copy is closed: one that leaked into the
 // server would hang the first container for ever.)
 func (in *instance) boot(program string, p *params) error {
@@ -103,14 +103,15 @@ func environment() []string {
 	if path == "" {
 		path = defaultPath
 	}
-	return append([]string{"PATH=" + path}, tracing()...)
+	return append([]string{"PATH=" + path}, places()...)
 }
 
-// tracing is what of containerd's environment says where traces go. The
-// name of the service is not among it: containerd gives each shim another.
-func tracing() (kept []string) {
+// places is what of containerd's environment says where traces go, and where
+// programs are pinned. The name of the service is not among it: containerd
+// gives each shim another.
+func places() (kept []string) {
 	for _, v := range syscall.Environ() {
-		for _, prefix := range [...]string{"OTEL_EXPORTER_OTLP_", "OTEL_TRACES_", "OTEL_RESOURCE_ATTRIBUTES=", "OTEL_SDK_DISABLED="} {
+		for _, prefix := range [...]string{"OTEL_EXPORTER_OTLP_", "OTEL_TRACES_", "OTEL_RESOURCE_ATTRIBUTES=", "OTEL_SDK_DISABLED=", "FOUNDRY_BPFFS="} {
 			if len(v) > len(prefix) && v[:len(prefix)] == prefix {
 				kept = append(kept, v)
 			}

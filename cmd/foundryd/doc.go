@@ -5,6 +5,7 @@
 //
 //	boot     become the spawner of a new instance, which starts the server
 //	serve    be the server: one for all containers of one containerd
+//	agent    serve networks alone, to hosts whose containers are not ours (docs/network.md)
 //	delete   execute foundry-delete, for launchers of older builds
 //	info     print what the runtime can do, as a protobuf RuntimeInfo
 //	version  print the version

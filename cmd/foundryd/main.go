@@ -44,12 +44,14 @@ func run(args []string) error {
 		return boot(f)
 	case "serve":
 		return serve(f)
+	case "agent":
+		return agentAlone(f)
 	case "info":
 		return info(os.Stdin, os.Stdout)
 	case "version":
 		return version(os.Stdout)
 	}
-	return fmt.Errorf("read command line: no subcommand %q (boot, serve, delete, info, version)", verb)
+	return fmt.Errorf("read command line: no subcommand %q (boot, serve, agent, delete, info, version)", verb)
 }
 
 func parse(verb string, args []string) (*flags, error) {

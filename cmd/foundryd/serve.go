@@ -18,6 +18,7 @@ import (
 
 	"github.com/containerd/ttrpc"
 
+	"foundry/datapath/agent"
 	"foundry/runtime"
 	"foundry/runtime/spawn"
 	"foundry/shim"
@@ -42,6 +43,8 @@ type server struct {
 	tasks   *shim.Listener
 	control *net.UnixListener
 	debug   *net.UnixListener
+	agent   *agent.Agent
+	agents  *net.UnixListener
 	level   slog.LevelVar // of the log
 	tracer  *trace.Tracer // nil: nothing is traced
 	started time.Time
@@ -135,6 +138,10 @@ func (s *server) listen() error {
 	if s.debug, err = shim.Listen(debugSocket(s.flags.root)); err != nil {
 		return err
 	}
+	if s.agents, err = shim.Listen(agentSocket(s.flags.root)); err != nil {
+		return err
+	}
+	s.agent = newAgent(s.flags.root, s.log)
 	// containerd's socket_dir need not exist.
 	if err := os.MkdirAll(filepath.Dir(s.flags.socket), 0o700); err != nil {
 		return fmt.Errorf("start server: %w", err)
@@ -156,6 +163,7 @@ func (s *server) answer() {
 	}
 	go control.Serve(s.control)
 	go s.serveDebug()
+	go serveAgent(s.agent, s.agents, s.log)
 	s.serveTasks(s.tasks)
 }
 
@@ -235,7 +243,7 @@ func (s *server) dump() {
 // process.
 func (s *server) close() error {
 	s.log.Info("stopping")
-	err := errors.Join(s.tasks.Close(), s.control.Close(), s.debug.Close(),
+	err := errors.Join(s.tasks.Close(), s.control.Close(), s.debug.Close(), s.agent.Close(),
 		os.Remove(serverFile(s.flags.root)), os.Remove(slots(s.flags.root, s.flags.gen)))
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()

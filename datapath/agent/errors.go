@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -48,7 +49,7 @@ func codeOf(err error) codes.Code {
 		return codes.NotFound
 	case errors.Is(err, datapath.ErrFull), errors.Is(err, datapath.ErrCompacted):
 		return codes.ResourceExhausted
-	case errors.Is(err, datapath.ErrClosed):
+	case errors.Is(err, datapath.ErrClosed), errors.Is(err, os.ErrClosed):
 		return codes.Unavailable
 	case errors.Is(err, context.Canceled):
 		return codes.Canceled
