@@ -246,10 +246,7 @@ func (r UnderlayRecord) follow() (UnderlayRecord, string) {
 	if !now.IPv4.IsValid() && !now.IPv6.IsValid() {
 		now.IPv4, now.IPv6 = r.IPv4, r.IPv6
 	}
-	if r.Native != now.Native && r.Ifindex == now.Ifindex {
-		now.Native = r.Native // as was found out when it was attached
-	}
-	return now, why
+	return now.after(r), why
 }
 
 // refreshPeers looks for the next hops of peers, some side by side.

@@ -46,11 +46,17 @@ func (c *Control) setUnderlay(ctx context.Context, r UnderlayRecord) (UnderlayRe
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.have.underlay != nil && *c.have.underlay == r {
-		return r, nil
-	}
 	if err := c.familiesLocked(r); err != nil {
 		return r, err
+	}
+	if r, err = c.encapLocked(r); err != nil {
+		return r, err
+	}
+	if was := c.have.underlay; was != nil {
+		r = r.after(*was)
+		if *was == r {
+			return r, nil
+		}
 	}
 	return c.putUnderlayLocked(r, "")
 }
@@ -82,7 +88,8 @@ func (r UnderlayRecord) complete() (UnderlayRecord, error) {
 // Problem; what it cannot do is an error.
 func (r UnderlayRecord) observe(u veth.Uplink) (UnderlayRecord, error) {
 	r.Ifname, r.Ifindex, r.MTU, r.MAC, r.Problem = u.Name, u.Ifindex, u.MTU, u.MAC, ""
-	r.Native = u.NativeXDP && r.XDP != XDPOff
+	// On a veth, XDP takes segmentation offload from the other end: only who asks gets it.
+	r.Native = u.NativeXDP && (r.XDP == XDPOn || r.XDP == XDPAuto && u.Driver != "veth")
 	if r.XDP == XDPOn && !u.NativeXDP {
 		return r, invalid("XDP is to be on, but the driver %q of %s does not run it", u.Driver, u.Name)
 	}
@@ -104,6 +111,15 @@ func (r UnderlayRecord) observe(u veth.Uplink) (UnderlayRecord, error) {
 		r.Problem = fmt.Sprintf("%s has MTU %d: with outer headers of %d it leaves less than the %d that IPv6 needs", u.Name, r.MTU, bpf.Overhead6, minMTU6)
 	}
 	return r, nil
+}
+
+// after is an underlay as it follows another: whether the same device runs XDP
+// was found out when it was attached.
+func (r UnderlayRecord) after(was UnderlayRecord) UnderlayRecord {
+	if r.XDP == was.XDP && r.XDP == XDPAuto && r.Ifindex == was.Ifindex {
+		r.Native = was.Native
+	}
+	return r
 }
 
 func first(list []netip.Prefix, family func(netip.Addr) bool) netip.Addr {
@@ -139,11 +155,7 @@ func (c *Control) familiesLocked(r UnderlayRecord) error {
 // putUnderlayLocked puts the underlay and, as their headers are made of it,
 // all peers; then their next hops are looked for anew.
 func (c *Control) putUnderlayLocked(r UnderlayRecord, why string) (UnderlayRecord, error) {
-	r, err := c.encapLocked(r)
-	if err != nil {
-		return r, err
-	}
-	err = c.switchUnderlayLocked(r, why)
+	err := c.switchUnderlayLocked(r, why)
 	if err != nil && r.Native && r.XDP == XDPAuto {
 		problem := fmt.Sprintf("no XDP: %v", err)
 		r.Native = false

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"foundry/bpf"
+	"foundry/datapath/veth"
+)
+
+// A successor takes over what is there, and removes what is no longer: with a
+// reason, and an event.
+func TestStartRepairs(t *testing.T) {
+	s := newSite(t)
+	c := s.start(t)
+	addNetwork(t, c)
+	a, b := endpoint(t, "a", "10.0.0.1/24"), endpoint(t, "b", "10.0.0.2/24")
+	gotA, gotB := add(t, c, a), add(t, c, b)
+	seen := c.Snapshot().Revision
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip link del "+gotB.HostName)
+	orphan := c.hostName("nobody")
+	run(t, "ip link add "+orphan+" type veth peer name orphanp")
+	breakMaps(t, s, gotA)
+
+	c = s.start(t)
+	clean(t, c)
+	if got := c.ListEndpoints(); len(got) != 1 || fmt.Sprint(got[0]) != fmt.Sprint(gotA) {
+		t.Errorf("endpoints: got %+v, want %+v", got, gotA)
+	}
+	if got := pairs(t, s); got != gotA.HostName {
+		t.Errorf("pairs: got %s, want %s", got, gotA.HostName)
+	}
+	events, err := c.Watch(t.Context(), seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := nextEvents(t, events, 1)[0]; !e.Deleted || e.Name != "b" || e.Reason != "its pair is gone" || e.Record.(EndpointRecord).Ifindex != gotB.Ifindex {
+		t.Errorf("event: got %+v", e)
+	}
+	if status := c.Status(); status.Removed != 1 || status.Repaired != 0 {
+		t.Errorf("status: got %+v", status)
+	}
+	add(t, c, b)
+	if out, err := in(t, a.NetNS, "busybox ping -c 1 -W 5 10.0.0.2"); err != nil {
+		t.Errorf("ping: %v\n%s", err, out)
+	}
+}
+
+// breakMaps removes an entry and adds another, behind everybody's back.
+func breakMaps(t *testing.T, s site, r EndpointRecord) {
+	t.Helper()
+	d, err := Open(Config{Dir: s.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	fdb := d.tc.Maps["fdb"]
+	if err := errors.Join(fdb.Delete(&bpf.FdbKey{Vni: r.VNI, Mac: bpf.Mac{B: r.MAC}}),
+		fdb.Put(&bpf.FdbKey{Vni: 9, Mac: bpf.Mac{B: macB}}, &bpf.FdbEntry{})); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What somebody else broke is put back, and counted.
+func TestReconcile(t *testing.T) {
+	s := newSite(t)
+	c := s.start(t)
+	addNetwork(t, c)
+	a := add(t, c, endpoint(t, "a", "10.0.0.1/24"))
+	fdb := c.data.tc.Maps["fdb"]
+	if err := errors.Join(fdb.Delete(&bpf.FdbKey{Vni: a.VNI, Mac: bpf.Mac{B: a.MAC}}),
+		fdb.Put(&bpf.FdbKey{Vni: 9, Mac: bpf.Mac{B: macB}}, &bpf.FdbEntry{}),
+		os.Remove(filepath.Join(c.data.dir, "links", hook{"tc_endpoint", a.Ifindex}.String()))); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{fmt.Sprintf("attach link tc_endpoint-%d", a.Ifindex), "delete fdb 9 02:00:00:00:00:0b", "put fdb 100 " + a.MAC.String()}
+	for _, dryRun := range []bool{true, true, false} {
+		changes, err := c.Reconcile(t.Context(), dryRun)
+		got := strings.Split(strings.TrimSpace(lines(changes)), "\n")
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("dry run %v: got %v, %v, want %v", dryRun, got, err, want)
+		}
+	}
+	clean(t, c)
+	if got := c.Status().Repaired; got != 3 {
+		t.Errorf("repaired: got %d, want 3", got)
+	}
+}
+
+// An endpoint whose device was deleted from inside is broken at once, to be
+// seen; its addresses are free for others, and the next reconciling removes it.
+func TestBrokenEndpoint(t *testing.T) {
+	s := newSite(t)
+	c := s.start(t)
+	addNetwork(t, c)
+	a, b := endpoint(t, "a", "10.0.0.1/24"), endpoint(t, "b", "10.0.0.2/24")
+	gotA := add(t, c, a)
+	add(t, c, b)
+	events, err := c.Watch(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := in(t, a.NetNS, "ip link del eth0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	e := nextEvents(t, events, 1)[0]
+	if got := e.Record.(EndpointRecord); e.Deleted || e.Name != "a" || got.Broken == "" || e.Reason != got.Broken {
+		t.Errorf("event: got %+v", e)
+	}
+	if status := c.Status(); status.Broken != 1 || status.Lost != 1 || status.Endpoints != 2 {
+		t.Errorf("status: got %+v", status)
+	}
+	if _, there := c.data.inForce.endpoints[gotA.Ifindex]; there {
+		t.Error("it is still in the maps")
+	}
+	again := add(t, c, a)
+	if again.Broken != "" || again.Ifindex == gotA.Ifindex || again.MAC != gotA.MAC {
+		t.Errorf("added again: got %+v", again)
+	}
+	if got := nextEvents(t, events, 2); !got[0].Deleted || got[1].Deleted {
+		t.Errorf("events: got %+v", got)
+	}
+	if err := veth.Delete(again.HostName); err != nil {
+		t.Fatal(err)
+	}
+	nextEvents(t, events, 1)
+	heir := endpoint(t, "heir", "10.0.0.1/24")
+	add(t, c, heir)
+	if e := nextEvents(t, events, 2)[0]; !e.Deleted || e.Name != "a" || !strings.Contains(e.Reason, "endpoint heir") {
+		t.Errorf("event: got %+v", e)
+	}
+	if err := veth.Delete(c.hostName("b")); err != nil {
+		t.Fatal(err)
+	}
+	nextEvents(t, events, 1)
+	if changes, err := c.Reconcile(t.Context(), false); err != nil || lines(changes) != "delete endpoint b\n" {
+		t.Errorf("reconcile: got %v, %v", changes, err)
+	}
+	if e := nextEvents(t, events, 1)[0]; !e.Deleted || e.Name != "b" || e.Reason == "" {
+		t.Errorf("event: got %+v", e)
+	}
+	clean(t, c)
+}
