@@ -44,6 +44,9 @@ type Control struct {
 	done   chan struct{}  // closed by Close
 	kick   chan struct{}  // something is due, see todo
 
+	probing sync.Mutex
+	able    Capabilities // as found out, guarded by probing
+
 	mu       sync.Mutex // all below; a change is made while it is held, except for the pair of an endpoint
 	have     records
 	pending  map[string]*transit // endpoints whose pairs are being made or removed

@@ -209,19 +209,26 @@ func (c *Control) followUplinkLocked() error {
 		return nil
 	}
 	was := *c.have.underlay
-	now, why := was.follow()
-	if now == was {
-		return nil
-	}
-	if err := c.familiesLocked(now); err != nil {
-		now.IPv4, now.IPv6, now.Problem = was.IPv4, was.IPv6, err.Error()
-	}
+	now, why := c.followLocked(was)
 	if now == was {
 		return nil
 	}
 	c.log.Warn("the uplink changed", "device", now.Ifname, "cause", why, "problem", now.Problem)
 	_, err := c.putUnderlayLocked(now, why)
 	return err
+}
+
+// followLocked is the underlay as it is now, what else depends on it counted in.
+func (c *Control) followLocked(was UnderlayRecord) (UnderlayRecord, string) {
+	now, why := was.follow()
+	if err := c.familiesLocked(now); err != nil {
+		now.IPv4, now.IPv6, now.Problem = was.IPv4, was.IPv6, err.Error()
+	}
+	made, err := c.tunnel(now)
+	if err != nil {
+		made.Problem = err.Error()
+	}
+	return made, why
 }
 
 // follow is the underlay as it is now, and what changed.

@@ -20,7 +20,7 @@ import (
 // script is a life of everything that Control makes: what a process does that
 // is killed in the middle of it, and what its successor does after that.
 func script(ctx context.Context, c *Control, a EndpointRecord) error {
-	_, underlay := c.SetUnderlay(ctx, UnderlayRecord{Ifname: "up0", XDP: XDPOff})
+	_, underlay := c.SetUnderlay(ctx, UnderlayRecord{Ifname: "up0", Encap: EncapBPF})
 	_, network := c.AddNetwork(ctx, NetworkRecord{VNI: 100})
 	_, peer := c.AddPeer(ctx, PeerRecord{IP: vtepR})
 	remotes := c.AddRemotes(ctx, []RemoteRecord{{VNI: 100, MAC: macR, Addrs: []netip.Addr{ipR}, Peer: vtepR}})

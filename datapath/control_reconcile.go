@@ -71,8 +71,8 @@ func (c *Control) followAtStartLocked() error {
 		return nil
 	}
 	was := *c.have.underlay
-	now, why := was.follow()
-	if now == was || c.familiesLocked(now) != nil {
+	now, why := c.followLocked(was)
+	if now == was {
 		return nil
 	}
 	c.todo.allPeers = true

@@ -19,7 +19,7 @@ func TestControlRefuses(t *testing.T) {
 	c := s.start(t)
 	ctx := t.Context()
 	addNetwork(t, c)
-	if _, err := c.SetUnderlay(ctx, UnderlayRecord{Ifname: "up0", XDP: XDPOff}); err != nil {
+	if _, err := c.SetUnderlay(ctx, UnderlayRecord{Ifname: "up0", Encap: EncapBPF}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.AddPeer(ctx, PeerRecord{IP: vtepR}); err != nil {
@@ -130,8 +130,8 @@ func refusals(a, b EndpointRecord) map[string]refusal {
 		"underlay in use":   {func(ctx context.Context, c *Control) error { return c.DeleteUnderlay(ctx) }, ErrInUse, "peer 192.0.2.2's"},
 		"underlay unknown":  {underlay(UnderlayRecord{Ifname: "none0"}), ErrNotFound, "none0"},
 		"underlay's encap":  {underlay(UnderlayRecord{Ifname: "up0", Encap: "ipip"}), ErrInvalid, `"ipip"`},
-		"underlay's addr":   {underlay(UnderlayRecord{Ifname: "up0", IPv4: ipA}), ErrInvalid, "no device of this host has the address 10.0.0.1"},
-		"underlay's family": {underlay(UnderlayRecord{Ifname: "up0", IPv6: netip.IPv6Loopback()}), ErrInvalid, "::1"},
+		"underlay's addr":   {underlay(UnderlayRecord{Ifname: "up0", Encap: EncapBPF, IPv4: ipA}), ErrInvalid, "no device of this host has the address 10.0.0.1"},
+		"underlay's family": {underlay(UnderlayRecord{Ifname: "up0", Encap: EncapBPF, IPv6: netip.IPv6Loopback()}), ErrInvalid, "::1"},
 	}
 }
 

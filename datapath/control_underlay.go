@@ -44,12 +44,12 @@ func (c *Control) setUnderlay(ctx context.Context, r UnderlayRecord) (UnderlayRe
 	if r.Problem != "" {
 		return r, invalid("%s", r.Problem)
 	}
+	if r, err = c.encap(ctx, r); err != nil {
+		return r, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.familiesLocked(r); err != nil {
-		return r, err
-	}
-	if r, err = c.encapLocked(r); err != nil {
 		return r, err
 	}
 	if was := c.have.underlay; was != nil {
@@ -183,21 +183,46 @@ func (c *Control) switchUnderlayLocked(r UnderlayRecord, why string) error {
 	return c.changeLocked(do, undo, edit{record: r, note: why})
 }
 
-// encapLocked chooses who writes outer headers, and makes the device that the
-// kernel needs for it.
-func (c *Control) encapLocked(r UnderlayRecord) (UnderlayRecord, error) {
-	r.Using, r.Tunnel = r.Encap, 0
-	if r.Encap == EncapAuto {
-		r.Using = EncapBPF
-	}
+// tunnel makes the device that the kernel needs to write outer headers, or
+// finds it.
+func (c *Control) tunnel(r UnderlayRecord) (UnderlayRecord, error) {
+	r.Tunnel = 0
 	if r.Using != EncapKernel {
 		return r, nil
 	}
 	var err error
 	if r.Tunnel, err = veth.CollectMD(c.prefix()+"vxlan", r.Port); err != nil {
-		return r, fmt.Errorf("%w (another VXLAN device may have the port %d: choose another, or encapsulation %s)", err, r.Port, EncapBPF)
+		return r, fmt.Errorf("%w (another VXLAN device may have port %d: choose another, or encapsulation %s)", err, r.Port, EncapBPF)
 	}
 	return r, nil
+}
+
+// encap chooses who writes outer headers.
+func (c *Control) encap(ctx context.Context, r UnderlayRecord) (UnderlayRecord, error) {
+	r.Using = r.Encap
+	if r.Encap == EncapAuto {
+		able, err := c.Capabilities(ctx)
+		if err != nil {
+			return r, err
+		}
+		r.Using = able.Encap
+	}
+	return c.tunnel(r)
+}
+
+// Capabilities says what this host can do, which is found out by doing it
+// when somebody asks for the first time.
+func (c *Control) Capabilities(ctx context.Context) (Capabilities, error) {
+	c.probing.Lock()
+	defer c.probing.Unlock()
+	if c.able.Encap != "" {
+		return c.able, nil
+	}
+	able, err := Probe(ctx)
+	if err == nil {
+		c.able = able
+	}
+	return able, err
 }
 
 // DeleteUnderlay ends tunnels. It is refused while there are peers; absent is
