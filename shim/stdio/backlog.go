@@ -46,6 +46,8 @@ type backlog struct {
 	gone time.Time // since when there is none; zero: there is one, or nobody has looked
 	eof  bool      // src is at its end, the ring is not
 
+	taken uint64 // bytes that a client had taken when it was last looked for
+
 	untold uint64    // bytes lost since
 	told   time.Time // OnLoss was called
 }
@@ -130,7 +132,7 @@ func (s *stream) notice() {
 	here, why := false, errNobodyReads
 	if s.logger != nil {
 		s.back.seen = true // or Open had failed
-		here, why = s.logger.runs(), errNoLogger
+		here, why = s.logger.reads(s), errNoLogger
 	} else {
 		here = s.dst.attended()
 	}
@@ -142,8 +144,8 @@ func (s *stream) notice() {
 		s.back.gone = time.Now()
 		s.stuckAt(why)
 	}
-	if s.progress.Load() > uint64(s.dst.unread()) {
-		s.back.seen = true // somebody has taken bytes
+	if s.back.taken = s.taken(); s.back.taken > 0 {
+		s.back.seen = true
 	}
 }
 

@@ -120,9 +120,19 @@ func (l *logger) hurry() {
 	}
 }
 
-// runs reports whether a program is there to read.
-func (l *logger) runs() bool {
+// reads reports whether a program is there to read s. The successor of one that
+// died has to show that it does: of programs that die one after the other each is
+// there for a moment.
+func (l *logger) reads(s *stream) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.run != nil && !l.run.seen
+	if l.run == nil || l.run.seen {
+		return false
+	}
+	return l.delay == 0 || time.Since(l.run.began) > drainStuck || s.taken() > s.back.taken
+}
+
+// taken is how much of what dst took has been read from it.
+func (s *stream) taken() uint64 {
+	return s.progress.Load() - min(s.progress.Load(), uint64(s.dst.unread()))
 }

@@ -37,17 +37,21 @@ func (f *fragile) spawn(ctx context.Context, l Logger) (LoggerProcess, error) {
 
 func fragileLogger(t *testing.T, p *Pump, b Backlog, tty bool) (*IO, *fragile, string) {
 	t.Helper()
+	return badLogger(t, p, Config{Backlog: b, Terminal: tty}, "child")
+}
+
+func badLogger(t *testing.T, p *Pump, cfg Config, how string) (*IO, *fragile, string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	uri := fmt.Sprintf("binary-v2://%s?ready=byte&how=%s&out=%s/out&err=%s/err", self, "child", dir, dir)
+	uri := fmt.Sprintf("binary-v2://%s?ready=byte&how=%s&out=%s/out&err=%s/err", self, how, dir, dir)
 	f := &fragile{programs: &programs{t: t}}
 	t.Cleanup(f.wg.Wait)
-	x, err := p.Open(testContext(t), Config{
-		Stdout: uri, Stderr: uri, Terminal: tty, ContainerID: "c1", Namespace: "ns1", Spawn: f.spawn, Backlog: b,
-	})
+	cfg.Stdout, cfg.Stderr, cfg.ContainerID, cfg.Namespace, cfg.Spawn = uri, uri, "c1", "ns1", f.spawn
+	x, err := p.Open(testContext(t), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +88,7 @@ func TestLoggerIsAway(t *testing.T) {
 			if err := f.last.Load().Signal(syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
+			eventually(t, "it is dead", func() bool { return len(f.ends()) == 1 }) // and takes no more bytes along
 			const n = 4 << 20 / 16
 			if err := lines(out, 10, n); err != nil { // in this goroutine: it would hang
 				t.Fatal(err)
@@ -120,6 +125,20 @@ func TestDrainWithoutLogger(t *testing.T) {
 	if err := lines(out, 0, 1<<20/16); err != nil {
 		t.Fatal(err)
 	}
+	x.CloseChild()
+	wantStuck(t, x, "stdout: the log program does not run")
+}
+
+// Nor does one that dies as often as it is started, ready though it is each time.
+func TestDrainWithDyingLogger(t *testing.T) {
+	p := testPump(t)
+	x, f, _ := badLogger(t, p, Config{Backlog: Backlog{Bytes: testRing}}, "deaf")
+	start(t, x)
+	_, out, _ := x.Child()
+	if err := lines(out, 0, 1<<20/16); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it dies again and again", func() bool { return len(f.ends()) > 3 })
 	x.CloseChild()
 	wantStuck(t, x, "stdout: the log program does not run")
 }
