@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"os"
 	"syscall"
 	"testing"
 )
@@ -20,6 +21,7 @@ func newTap(t *testing.T, name string) tap {
 	t.Helper()
 	here(t, "ip link add "+name+" type veth peer name "+name+"p", "ip link set "+name+" addrgenmode none",
 		"ip link set "+name+"p addrgenmode none", "ip link set "+name+" up", "ip link set "+name+"p up")
+	netns{t, os.Getpid()}.ready(name, name+"p")
 	t.Cleanup(func() { here(t, "ip link del "+name) })
 	all := binary.NativeEndian.Uint16(be.AppendUint16(nil, syscall.ETH_P_ALL))
 	s, err := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_RAW|syscall.SOCK_NONBLOCK, int(all))

@@ -86,6 +86,7 @@ func TestKernelVXLAN(t *testing.T) {
 				far.forXDP("down0", "vx")
 			}
 			here(t, "ip addr add "+c.ours+" dev up0 nodad", "ip link set up0 up")
+			far.ready("down0")
 			a := w.attach(t, endpoint(21, macA, ipA, ip6A), c.xdp, 1500, ipA+"/24", ip6A+"/64")
 			if c.kernel {
 				w.tunnelled(t, c.local, c.remote)

@@ -30,6 +30,7 @@ type vector struct {
 	want   string                   // action and reason
 	xdp    string                   // where XDP decides otherwise
 	gso    uint32                   // tc: the frame is segments of this size
+	kernel string                   // uplink: where it is decided otherwise when the kernel's device decapsulates; nothing: by that
 }
 
 // result is all that a run can be seen to do.

@@ -59,6 +59,26 @@ func here(t *testing.T, lines ...string) {
 	netns{t, os.Getpid()}.do(lines...)
 }
 
+// ready waits until devices send: for a moment after they are set up, the
+// kernel drops what they are to send.
+func (n netns) ready(devices ...string) {
+	n.t.Helper()
+	for _, device := range devices {
+		for deadline := time.Now().Add(patience); ; {
+			out, err := n.command("ip", "-o", "link", "show", "dev", device).Output()
+			if err != nil {
+				n.t.Fatalf("show %s: %v", device, err)
+			}
+			if strings.Contains(string(out), "state UP") {
+				break
+			}
+			if time.Now().After(deadline) {
+				n.t.Fatalf("%s does not come up: %s", device, out)
+			}
+		}
+	}
+}
+
 // transfer sends sentBytes by TCP from one namespace to an address of
 // another, and compares digests; segmented sends UDP that is cut up on the way.
 func transfer(from, to netns, address string) {
@@ -193,6 +213,8 @@ func (w *world) attach(t *testing.T, ep Endpoint, xdp bool, mtu int, addresses .
 	p.do("ip link set eth0 up")
 	// Last: a veth looks whether its peer has GRO, so can be sent XDP frames through it, when it is opened itself.
 	here(t, "ip link set "+p.host+" up")
+	netns{t, os.Getpid()}.ready(p.host)
+	p.ready("eth0")
 	for _, a := range addresses {
 		p.do("ip addr add " + a + " dev eth0 nodad")
 	}

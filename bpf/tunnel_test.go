@@ -9,6 +9,9 @@ import (
 
 const vxlanI = 0x08000000
 
+// byKernel: the kernel decides it by itself, and the program sees nothing.
+const byKernel = "by the kernel"
+
 // overlay4 is an inner frame on the underlay, as VTEP R sends it; h overrides
 // what it has of the outer header.
 func overlay4(h ip, flags, vni uint32, inner []byte) []byte {
@@ -115,10 +118,12 @@ func inside6(dst string, tos byte, n int) []byte {
 	return eth(dst, macR, 0x86dd, ipv6(ip{src: ip6R, dst: ip6B, proto: 17, tos: tos}, udp(7, 8, fill(n))))
 }
 
-func TestDecap(t *testing.T) {
+func decapVectors() []vector {
 	in := inside(macB, 0, 20)
 	summed := overlay4(ip{}, vxlanI, 100, in)
 	be.PutUint16(summed[40:], 0x1234)
+	right := overlay4(ip{}, vxlanI, 100, in)
+	be.PutUint16(right[40:], checksum(right[26:34], []byte{0, 17}, right[38:40], right[34:]))
 	short := eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: vtepUs, proto: 17}, udp(50000, 4789, fill(7))))
 	other := func(dst string, port uint16) []byte {
 		return eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: dst, proto: 17}, udp(50000, port, vxlan(vxlanI, 100, in))))
@@ -133,30 +138,31 @@ func TestDecap(t *testing.T) {
 		{name: "ARP over IPv6", in: overlay6(ip{}, vxlanI, 100, eth(macB, macR, 0x0806, arp(2, macR, ipR, macB, ipB))), want: "redirect decapsulated"},
 		{name: "outer options", in: overlay4(ip{options: make([]byte, 8)}, vxlanI, 100, in), want: "redirect decapsulated"},
 		{name: "other VNI", in: overlay4(ip{}, vxlanI, 200, in), want: "redirect decapsulated"},
-		{name: "reserved bits", in: overlay4(ip{}, 0xffffffff, 100, in), want: "redirect decapsulated"},
-		{name: "outer checksum, which is not looked at", in: summed, want: "redirect decapsulated"},
+		{name: "reserved bits", in: overlay4(ip{}, 0xffffffff, 100, in), want: "redirect decapsulated", kernel: byKernel},
+		{name: "outer checksum, which is not looked at", in: summed, want: "redirect decapsulated", kernel: byKernel},
+		{name: "outer checksum that comes out", in: right, want: "redirect decapsulated"},
 		{name: "to an endpoint without XDP", in: overlay4(ip{}, vxlanI, 100, inside(macC, 0, 20)), want: "redirect decapsulated", xdp: "pass deferred"},
 		{name: "larger than its receiver takes", in: overlay4(ip{}, vxlanI, 100, inside(macC, 0, 1400)), want: "drop too_big", xdp: "pass deferred"},
-		{name: "no I flag", in: overlay4(ip{}, 0xf7ffffff, 100, in), want: "drop vxlan_flag"},
+		{name: "no I flag", in: overlay4(ip{}, 0xf7ffffff, 100, in), want: "drop vxlan_flag", kernel: byKernel},
 		{name: "VNI that is not here", in: overlay4(ip{}, vxlanI, 300, in), want: "drop vni_unknown"},
 		{name: "VTEP that we do not know", in: overlay4(ip{src: "192.0.2.66"}, vxlanI, 100, in), want: "drop vtep_unknown"},
 		{name: "VTEP that we do not know over IPv6", in: overlay6(ip{src: "2001:db8::66"}, vxlanI, 100, in), want: "drop vtep_unknown"},
-		{name: "inner frame cut", in: overlay4(ip{}, vxlanI, 100, in[:13]), want: "drop runt"},
-		{name: "inner packet cut", in: overlay4(ip{}, vxlanI, 100, in[:30]), want: "drop ipv4_header"},
+		{name: "inner frame cut", in: overlay4(ip{}, vxlanI, 100, in[:13]), want: "drop runt", kernel: byKernel},
+		{name: "inner packet cut", in: overlay4(ip{}, vxlanI, 100, in[:30]), want: "drop ipv4_header", kernel: byKernel},
 		{name: "inner VLAN", in: overlay4(ip{}, vxlanI, 100, eth(macB, macR, 0x8100, fill(50))), want: "drop vlan"},
-		{name: "VXLAN header cut", in: short, want: "drop vxlan_short"},
+		{name: "VXLAN header cut", in: short, want: "drop vxlan_short", kernel: byKernel},
 		{name: "nobody of that VNI here", in: overlay4(ip{}, vxlanI, 200, inside(macC, 0, 20)), want: "drop fdb_miss"},
 		{name: "behind another VTEP", in: overlay4(ip{}, vxlanI, 100, inside(macR6, 0, 20)), want: "drop not_local"},
 		{name: "blackholed", in: overlay4(ip{}, vxlanI, 100, inside(macHole, 0, 20)), want: "drop blackhole"},
 		{name: "broadcast", in: overlay4(ip{}, vxlanI, 100, inside(allOnes, 0, 20)), want: "drop bum_off"},
-		{name: "outer first fragment", in: overlay4(ip{frag: 0x2000}, vxlanI, 100, in), want: "drop outer_fragment"},
-		{name: "outer later fragment", in: later, want: "pass not_ours"},
-		{name: "to another address", in: other("192.0.2.77", 4789), want: "pass not_ours"},
-		{name: "to another port", in: other(vtepUs, 8472), want: "pass not_ours"},
-		{name: "no UDP", in: eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: vtepUs, proto: 6}, tcp(1, 4789, nil))), want: "pass not_ours"},
-		{name: "ARP of the underlay", in: eth(allOnes, macBelow, 0x0806, arp(1, macBelow, vtepR, zeroMAC, vtepUs)), want: "pass not_ours"},
-		{name: "no settings", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { *c = Config{} }},
-		{name: "maps of another layout", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { c.Abi++ }},
+		{name: "outer first fragment", in: overlay4(ip{frag: 0x2000}, vxlanI, 100, in), want: "drop outer_fragment", kernel: byKernel},
+		{name: "outer later fragment", in: later, want: "pass not_ours", kernel: byKernel},
+		{name: "to another address", in: other("192.0.2.77", 4789), want: "pass not_ours", kernel: byKernel},
+		{name: "to another port", in: other(vtepUs, 8472), want: "pass not_ours", kernel: byKernel},
+		{name: "no UDP", in: eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: vtepUs, proto: 6}, tcp(1, 4789, nil))), want: "pass not_ours", kernel: byKernel},
+		{name: "ARP of the underlay", in: eth(allOnes, macBelow, 0x0806, arp(1, macBelow, vtepR, zeroMAC, vtepUs)), want: "pass not_ours", kernel: byKernel},
+		{name: "no settings", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { *c = Config{} }, kernel: "drop no_tunnel"},
+		{name: "maps of another layout", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { c.Abi++ }, kernel: "drop no_tunnel"},
 	}
 	table = append(table,
 		vector{name: "segments of UDP", in: overlay4(ip{}, vxlanI, 100, inside(macB, 0, 1200)), want: "drop segments", gso: 600},
@@ -165,8 +171,10 @@ func TestDecap(t *testing.T) {
 	for i := range table {
 		table[i].uplink = true
 	}
-	golden(t, "decap", table)
+	return table
 }
+
+func TestDecap(t *testing.T) { golden(t, "decap", decapVectors()) }
 
 // RFC 6040, figure 4: what becomes of the inner field (row) under the outer
 // one (column), and drop.

@@ -20,7 +20,7 @@ import (
 const (
 	probeBytes    = 512 << 10       // several of the largest segments
 	probePort     = 4000            // of a namespace that nobody else is in
-	probePatience = 3 * time.Second // for one connection
+	probePatience = 5 * time.Second // for one connection
 )
 
 // transfer sends by TCP from one container to another and back, all of it at

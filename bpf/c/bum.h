@@ -72,28 +72,29 @@ static long flood_local(__u32 i, struct flood *f)
 	return copy_local(f, r);
 }
 
-/* The first VTEP of a list decides what room is made, as a frame can be grown but once. */
+/* The first VTEP of a list decides what room is made, as a frame can be grown but once. The kernel's
+ * VXLAN device takes its headers from beside the frame: that must not have any yet.
+ */
 static __always_inline int flood_room(struct flood *f, const struct vtep_entry *v)
 {
-	if (!f->family) {
+	if (!f->family && !v->tunnel) {
 		if (encap_room(f->p, v))
 			return -1;
 		f->family = v->family;
 	}
-	if (f->family == v->family)
+	if (v->tunnel ? !f->family : f->family == v->family)
 		return 0;
 	count_total(ACT_DROP, REASON_BUM_FAMILY, f->p->len);
 	return -1;
 }
 
-/* The kernel's VXLAN device takes its headers from beside the frame, which stays as it is. */
 static __always_inline int copy_remote(struct flood *f, const struct vtep_entry *v)
 {
-	if (v->tunnel && !f->family)
-		return address(f->p, v) || hook_clone(f->p->ctx, v->tunnel);
-	if (v->tunnel || flood_room(f, v) || write_outer(f->p, v))
+	if (flood_room(f, v))
 		return -1;
-	return hook_clone(f->p->ctx, v->ifindex);
+	if (v->tunnel)
+		return address(f->p, v) || hook_clone(f->p->ctx, v->tunnel);
+	return write_outer(f->p, v) || hook_clone(f->p->ctx, v->ifindex);
 }
 
 static long flood_remote(__u32 i, struct flood *f)

@@ -96,13 +96,18 @@ static __always_inline int addr_zero(const struct addr *a)
 	return !(a->w[0] | a->w[1] | a->w[2] | a->w[3]);
 }
 
-/* l3_size is the size of the packet on the wire: of one segment, when the frame is many. */
+#define JUMBO_OPTION 8 /* bytes of a hop-by-hop header with nothing else (RFC 2675) */
+
+/* l3_size is the size of the packet on the wire: of one segment, when the frame is many. Of IPv6 and
+ * more than 64 KiB, the kernel has put a jumbo option in, and takes it out of the segments.
+ */
 static __always_inline __u32 l3_size(const struct packet *p)
 {
 	__u32 gso = hook_gso(p->ctx);
+	__u32 jumbo = p->type == ETHERTYPE_IPV6 && !p->l3_len ? JUMBO_OPTION : 0;
 
 	if (gso && p->l4_len)
-		return p->l4 - p->l3 + p->l4_len + gso;
+		return p->l4 - p->l3 - jumbo + p->l4_len + gso;
 	return p->len - p->base - sizeof(struct eth);
 }
 

@@ -48,19 +48,21 @@ static __always_inline __u32 parse_l4(struct packet *p, struct cursor *c)
 }
 
 /* The length in the header may be less than the frame has (padding) and, in a frame that is many
- * segments, wrong: the kernel writes it anew for each.
+ * segments, wrong: the kernel writes it anew for each. It is zero where 16 bits do not suffice.
  */
 static __always_inline __u32 parse_ipv4(struct packet *p, struct cursor *c)
 {
 	struct ipv4 *ip = take(c, sizeof(*ip));
-	__u32 header;
+	__u32 header, segments = hook_gso(p->ctx);
 
 	if (!ip)
 		return drop(IPV4_HEADER);
 	header = (ip->version_ihl & 0xf) * 4;
-	if (ip->version_ihl >> 4 != 4 || header < sizeof(*ip) || bpf_ntohs(ip->len) < header)
+	if (ip->version_ihl >> 4 != 4 || header < sizeof(*ip))
 		return drop(IPV4_HEADER);
-	if (!hook_gso(p->ctx) && p->l3 + bpf_ntohs(ip->len) > p->len)
+	if (bpf_ntohs(ip->len) < header && !(segments && !ip->len))
+		return drop(IPV4_HEADER);
+	if (!segments && p->l3 + bpf_ntohs(ip->len) > p->len)
 		return drop(IPV4_HEADER);
 	p->l3_len = bpf_ntohs(ip->len);
 	p->tos = ip->tos;

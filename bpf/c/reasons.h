@@ -62,7 +62,7 @@ enum reason {
 	REASON_BUM_OFF,
 	REASON_BUM_RATE,
 	REASON_BUM_EMPTY,
-	REASON_BUM_FAMILY, /* a list mixes VTEPs over IPv4 and IPv6 */
+	REASON_BUM_FAMILY, /* a list mixes VTEPs over IPv4 and IPv6, or back ends */
 	/* underlay */
 	REASON_OUTER_FRAGMENT,
 	REASON_OUTER_HEADER,
