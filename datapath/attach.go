@@ -149,16 +149,29 @@ func (d *Datapath) unwanted(name string, wanted map[string]bool) bool {
 }
 
 // detachAt takes what a file stands for off its hook, and the file away.
+// Absent is success. A link would go with its file too, but a moment later,
+// when whoever attaches anew has already been told that it is there.
 func detachAt(path string) error {
 	if r, err := recordOf(filepath.Base(path)); err == nil {
 		if err := r.detach(); err != nil {
 			return err
 		}
+		return unpin(path)
+	}
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
+		return err
 	}
 	return unpin(path)
 }
 
-// unpin detaches a link, as nobody else holds it. Absent is success.
+// unpin takes a file away. Absent is success.
 func unpin(path string) error {
 	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -166,8 +166,12 @@ func (d *Datapath) vtepIDs() (map[bpf.VtepKey]uint32, error) {
 func (d *Datapath) Diff(s State) ([]Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	pins, err := d.pinSteps()
+	if err != nil {
+		return nil, err
+	}
 	steps, _, err := d.diffLocked(s)
-	return changes(steps), err
+	return changes(append(pins, steps...)), err
 }
 
 // Set makes maps and links equal to s and returns what it had to change, which
@@ -177,11 +181,20 @@ func (d *Datapath) Diff(s State) ([]Change, error) {
 func (d *Datapath) Set(s State) ([]Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	steps, commit, err := d.diffLocked(s)
+	pins, err := d.pinSteps()
 	if err != nil {
 		return nil, err
 	}
+	pinned, _, err := apply(pins)
+	if err != nil {
+		return pinned, err
+	}
+	steps, commit, err := d.diffLocked(s)
+	if err != nil {
+		return pinned, err
+	}
 	done, _, err := apply(steps)
+	done = append(pinned, done...)
 	if err != nil {
 		d.inForce = nil
 		return done, err

@@ -47,7 +47,7 @@ func generation(specs ...*ebpf.CollectionSpec) string {
 // others are the generations besides this one.
 func (d *Datapath) others() (list []string, err error) {
 	files, err := os.ReadDir(d.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list generations: %w", err)
 	}
 	for _, f := range files {

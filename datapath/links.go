@@ -115,7 +115,7 @@ func linkStep(verb, name string, do func() error) step {
 // detachOthers takes off whatever is not wanted.
 func (d *Datapath) detachOthers(wanted map[string]bool) (detach []step, err error) {
 	files, err := os.ReadDir(filepath.Join(d.dir, linksDir))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
 	for _, f := range files {
