@@ -21,13 +21,20 @@ var noise = []string{"own_probe", "bum_off", "bum_empty"}
 
 // counts are a host's frames by what was done, why, and by whom they came.
 type count struct {
-	endpoint       uint32
+	endpoint       string // the name of the host's end; empty: the uplink
 	action, reason string
 }
 
 // counted reads how many frames were received from endpoints and the uplink.
 func (h *host) counted() map[count]uint64 {
 	h.f.Helper()
+	if h.control != nil {
+		return h.control.counters()
+	}
+	names := map[uint32]string{}
+	for _, c := range h.containers {
+		names[uint32(c.ifindex)] = c.name
+	}
 	counters, err := h.dp.Counters()
 	if err != nil {
 		h.f.Fatal(err)
@@ -35,7 +42,7 @@ func (h *host) counted() map[count]uint64 {
 	got := map[count]uint64{}
 	for key, c := range counters {
 		if key.Direction == bpf.TCDirectionDIR_FROM {
-			got[count{key.Endpoint, h.f.names.Actions[key.Action], h.f.names.Reasons[key.Reason]}] += c.Packets
+			got[count{names[key.Endpoint], h.f.names.Actions[key.Action], h.f.names.Reasons[key.Reason]}] += c.Packets
 		}
 	}
 	return got
@@ -66,6 +73,16 @@ func (f *fabric) drops(want ...string) {
 	slices.Sort(want)
 	if reasons := slices.Sorted(maps.Keys(got)); !slices.Equal(reasons, want) {
 		f.Errorf("frames dropped: got %v, want reasons %q", got, want)
+	}
+}
+
+// settled wants no control plane to find anything to repair.
+func (f *fabric) settled() {
+	f.Helper()
+	for _, h := range f.hosts {
+		if h.control != nil {
+			h.control.settled()
+		}
 	}
 }
 

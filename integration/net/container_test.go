@@ -33,6 +33,7 @@ type container struct {
 	ns      *veth.NS
 	name    string // of the host's end
 	ifindex int    // of the host's end
+	mtu     int    // the place's, or what it became
 	mac     datapath.MAC
 	ip4     netip.Addr
 	ip6     netip.Addr
@@ -49,6 +50,12 @@ func (c *container) endpoint() datapath.Endpoint {
 // container makes one and tells all hosts.
 func (h *host) container(p place) *container {
 	h.f.Helper()
+	if h.control != nil {
+		c := h.plan(p)
+		c.announce()
+		h.containers = append(h.containers, c)
+		return c
+	}
 	c := h.bare(p)
 	h.containers = append(h.containers, c)
 	h.f.sync()
@@ -58,10 +65,7 @@ func (h *host) container(p place) *container {
 // bare makes a container of which no data plane knows.
 func (h *host) bare(p place) *container {
 	h.f.Helper()
-	c := &container{place: p, h: h, ns: newNS(h.f.T), name: fmt.Sprintf("ep%d-%d", p.vni, p.n)}
-	c.mac = datapath.MAC{2, 0, 0, byte(p.n >> 16), byte(p.n >> 8), byte(p.n)}
-	c.ip4 = netip.AddrFrom4([4]byte{10, byte(p.n >> 16), byte(p.n >> 8), byte(p.n)})
-	c.ip6 = netip.AddrFrom16([16]byte{0xfd, 13: byte(p.n >> 16), 14: byte(p.n >> 8), 15: byte(p.n)})
+	c := h.plan(p)
 	c.mtu = cmp.Or(p.mtu, h.f.inside())
 	pair, err := veth.Create(c.config())
 	if err != nil {
@@ -71,9 +75,23 @@ func (h *host) bare(p place) *container {
 	return c
 }
 
+// plan is a container without an eth0.
+func (h *host) plan(p place) *container {
+	h.f.Helper()
+	c := &container{place: p, h: h, ns: newNS(h.f.T), name: fmt.Sprintf("ep%d-%d", p.vni, p.n)}
+	c.mac = datapath.MAC{2, 0, 0, byte(p.n >> 16), byte(p.n >> 8), byte(p.n)}
+	c.ip4 = netip.AddrFrom4([4]byte{10, byte(p.n >> 16), byte(p.n >> 8), byte(p.n)})
+	c.ip6 = netip.AddrFrom16([16]byte{0xfd, 13: byte(p.n >> 16), 14: byte(p.n >> 8), 15: byte(p.n)})
+	return c
+}
+
+func (c *container) prefixes() []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(c.ip4, 8), netip.PrefixFrom(c.ip6, 64)}
+}
+
 func (c *container) config() veth.Config {
 	return veth.Config{Name: c.name, Host: c.h.ns, NS: c.ns, MAC: c.mac, MTU: c.mtu, XDP: c.xdp,
-		Addrs: []netip.Prefix{netip.PrefixFrom(c.ip4, 8), netip.PrefixFrom(c.ip6, 64)}}
+		Addrs: c.prefixes()}
 }
 
 // inside is how much of the wire's MTU is left for containers.
@@ -91,6 +109,10 @@ func (f *fabric) inside() int {
 func (c *container) remove() {
 	c.h.f.Helper()
 	c.h.containers = slices.DeleteFunc(c.h.containers, func(other *container) bool { return other == c })
+	if c.h.control != nil {
+		c.forget()
+		return
+	}
 	c.h.f.sync()
 	if err := c.h.ns.Do(func() error { return veth.Delete(c.name) }); err != nil {
 		c.h.f.Fatal(err)

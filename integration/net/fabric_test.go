@@ -27,6 +27,7 @@ type wire struct {
 	mtu      int
 	xdp      bool // programs of XDP on the uplinks
 	kernel   bool // outer headers are the kernel's
+	control  bool // hosts have control planes, in processes of their own
 	switched bool // two hosts have a switch between them, too
 }
 
@@ -40,6 +41,9 @@ func (w wire) String() string {
 	}
 	if w.kernel {
 		s += ", headers by the kernel"
+	}
+	if w.control {
+		s += ", by records"
 	}
 	if w.mtu > 0 {
 		s += fmt.Sprint(", MTU ", w.mtu)
@@ -63,7 +67,8 @@ type host struct {
 	f          *fabric
 	name       string
 	ns         *veth.NS
-	dp         *datapath.Datapath
+	dp         *datapath.Datapath // one of the two
+	control    *control
 	up         net.Interface // none: Index is 0
 	ip         netip.Addr    // of the VTEP
 	nextHop    map[*host]datapath.MAC
@@ -124,6 +129,11 @@ func newHosts(t *testing.T, hosts int, w wire) *fabric {
 func (f *fabric) newHost(dir string) *host {
 	f.Helper()
 	h := &host{f: f, name: filepath.Base(dir), ns: newNS(f.T), nextHop: map[*host]datapath.MAC{}}
+	if f.wire.control {
+		f.purge(dir)
+		h.control = h.startControl(dir)
+		return h
+	}
 	err := h.ns.Do(func() (err error) {
 		h.dp, err = datapath.Open(datapath.Config{Dir: dir})
 		return err
@@ -131,13 +141,17 @@ func (f *fabric) newHost(dir string) *host {
 	if err != nil {
 		f.Fatalf("%+v", err)
 	}
+	f.purge(dir)
+	f.Cleanup(h.dp.Close)
+	return h
+}
+
+func (f *fabric) purge(dir string) {
 	f.Cleanup(func() {
-		h.dp.Close()
 		if err := datapath.Purge(dir); err != nil {
 			f.Error(err)
 		}
 	})
-	return h
 }
 
 // newNS makes a network namespace for a test.
@@ -213,6 +227,10 @@ func (h *host) uplink(name string, at netip.Prefix) {
 	h.f.Helper()
 	ipIn(h.f.T, h.ns, "addr add "+at.String()+" dev "+name+nodad(at.Addr()))
 	h.up, h.ip = device(h.f.T, h.ns, name), at.Addr()
+	if h.control != nil {
+		h.underlayRecord()
+		return
+	}
 	if !h.f.kernel {
 		return
 	}
@@ -248,9 +266,13 @@ func in[T any](ns *veth.NS, fn func() (T, error)) (value T, err error) {
 	return value, err
 }
 
-// sync tells every host of all.
+// sync tells every host of all, for whom no control plane does it.
 func (f *fabric) sync() {
 	f.Helper()
+	if f.control {
+		f.peers()
+		return
+	}
 	for _, h := range f.hosts {
 		h.set(h.state())
 	}

@@ -9,7 +9,8 @@ import (
 
 // Two hosts, over IPv4 and over nothing but IPv6, with and without XDP.
 func TestTwoHosts(t *testing.T) {
-	for _, w := range []wire{{}, {v6: true}, {xdp: true}, {v6: true, xdp: true}, {kernel: true}, {v6: true, kernel: true}, {mtu: 9000}} {
+	for _, w := range []wire{{}, {v6: true}, {xdp: true}, {v6: true, xdp: true}, {kernel: true}, {v6: true, kernel: true}, {mtu: 9000},
+		{control: true}, {control: true, v6: true}, {control: true, xdp: true}, {control: true, v6: true, kernel: true}} {
 		t.Run(w.String(), func(t *testing.T) {
 			f := newFabric(t, 2, w)
 			a := f.hosts[0].container(place{vni: 100, n: 1})
@@ -20,6 +21,7 @@ func TestTwoHosts(t *testing.T) {
 			}
 			f.exchange(a, b, n)
 			f.intact()
+			f.settled()
 			f.drops()
 		})
 	}
@@ -35,6 +37,7 @@ func TestMixedHosts(t *testing.T) {
 				b := f.hosts[1].container(place{vni: 100, n: 2, xdp: mix.b})
 				f.exchange(a, b, few)
 				f.intact()
+				f.settled()
 				f.drops()
 			})
 		}

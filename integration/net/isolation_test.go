@@ -14,14 +14,14 @@ import (
 // Two networks of the same addresses and the same MACs, on one host and on
 // two: no frame of one is ever seen in the other.
 func TestIsolation(t *testing.T) {
-	for _, xdp := range []bool{false, true} {
-		t.Run(map[bool]string{false: "tc", true: "XDP"}[xdp], func(t *testing.T) {
-			f := newFabric(t, 2, wire{xdp: xdp})
+	for _, w := range []wire{{}, {xdp: true}, {control: true}, {control: true, xdp: true}} {
+		t.Run(w.String(), func(t *testing.T) {
+			f := newFabric(t, 2, w)
 			f.broadcast = datapath.Broadcast{On: true}
 			nets := map[uint32][]*container{}
 			for _, vni := range []uint32{100, 200} {
 				for n, h := range []*host{f.hosts[0], f.hosts[0], f.hosts[1]} {
-					nets[vni] = append(nets[vni], h.container(place{vni: vni, n: n + 1, xdp: xdp}))
+					nets[vni] = append(nets[vni], h.container(place{vni: vni, n: n + 1, xdp: w.xdp}))
 				}
 			}
 			taps := map[uint32][]*tap{}
@@ -41,6 +41,7 @@ func TestIsolation(t *testing.T) {
 			}
 			nobody(f, nets[100][0], nets[200][2])
 			f.intact()
+			f.settled()
 			f.drops()
 		})
 	}

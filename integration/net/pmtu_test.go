@@ -54,12 +54,16 @@ func newRouted(t *testing.T, w wire) (*fabric, *veth.NS) {
 // A host behind a router whose other wire is narrower than ours, and
 // containers that do not know: they are told, and go on.
 func TestNarrowPath(t *testing.T) {
-	for _, w := range []wire{{}, {v6: true}, {kernel: true}, {v6: true, kernel: true}} {
+	for _, w := range []wire{{}, {v6: true}, {kernel: true}, {v6: true, kernel: true}, {control: true}} {
 		for _, xdp := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v, containers of XDP %v", w, xdp), func(t *testing.T) {
 				f, router := newRouted(t, w)
-				a := f.hosts[0].container(place{vni: 100, n: 1, mtu: 1500, xdp: xdp})
-				b := f.hosts[1].container(place{vni: 100, n: 2, mtu: 1500, xdp: xdp})
+				mtu := 1500
+				if w.control {
+					mtu = 0 // more than the uplink carries is refused
+				}
+				a := f.hosts[0].container(place{vni: 100, n: 1, mtu: mtu, xdp: xdp})
+				b := f.hosts[1].container(place{vni: 100, n: 2, mtu: mtu, xdp: xdp})
 				fits := narrow - bpf.Overhead4
 				if w.v6 {
 					fits = narrow - bpf.Overhead6
@@ -70,6 +74,7 @@ func TestNarrowPath(t *testing.T) {
 				b.learns(a, fits)
 				f.exchange(a, b, few)
 				f.intact()
+				f.settled()
 				f.drops()
 				f.told()
 				// What the router had to refuse was lost on the wire, and nobody would ever know.

@@ -54,7 +54,7 @@ func TestLies(t *testing.T) {
 // once wants one more drop of a's for the reason, and none for another.
 func (f *fabric) once(a *container, l lie, before map[count]uint64) {
 	f.Helper()
-	want := count{uint32(a.ifindex), "drop", l.reason}
+	want := count{a.name, "drop", l.reason}
 	more := func() map[count]uint64 {
 		diff := map[count]uint64{}
 		for c, n := range a.h.counted() {
