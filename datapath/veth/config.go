@@ -27,6 +27,9 @@ type Config struct {
 	// NoFrags: that program cannot take frames of several pieces, which
 	// limits the MTU.
 	NoFrags bool
+	// GSO is the largest frame of many segments that the container may send;
+	// 0: 64 KiB. More, up to MostGSO, is for ways that take it whole.
+	GSO int
 }
 
 // Route is a route of the container through its end of the pair.

@@ -130,6 +130,11 @@ func (m maker) dress(peer netlink.Link) error {
 			return err
 		}
 	}
+	if m.GSO > defaultGSO {
+		if err := setGSO(m.inside, peer, m.GSO); err != nil {
+			return fmt.Errorf("set segments: %w", err)
+		}
+	}
 	if slices.ContainsFunc(m.Addrs, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
 		if err := sysctl(confIPv6, m.Peer, insideIPv6); err != nil {
 			return err

@@ -22,6 +22,7 @@ type Uplink struct {
 	Driver             string
 	NativeXDP          bool // its driver runs XDP programs
 	TxQueues, RxQueues int
+	GSO                int // largest frame of many segments that it takes whole, MostGSO at most
 }
 
 // UplinkOf describes a device.
@@ -45,7 +46,7 @@ func uplinkOf(name string) (u Uplink, err error) {
 	}
 	a := link.Attrs()
 	u = Uplink{Ifindex: a.Index, Name: a.Name, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0,
-		TxQueues: a.NumTxQueues, RxQueues: a.NumRxQueues, Driver: driver(name)}
+		TxQueues: a.NumTxQueues, RxQueues: a.NumRxQueues, Driver: driver(name), GSO: gsoOf(a)}
 	u.NativeXDP = native[u.Driver]
 	copy(u.MAC[:], a.HardwareAddr)
 	addrs, err := whole(func() ([]netlink.Addr, error) { return h.AddrList(link, netlink.FAMILY_ALL) })
