@@ -5,6 +5,19 @@ set -eu
 cache=${FOUNDRY_CACHE:-$HOME/.cache/foundry}
 containerd=v2.4.2
 
+# asleep SERVICE...: what is about to be installed is for tests, which start it themselves. The host must not: neither
+# now, nor when it boots. Only where nobody has installed it before; `systemctl unmask` takes it back.
+asleep() {
+	local service
+	if [ -d /etc/systemd/system ]; then
+		for service; do [ -e "/etc/systemd/system/$service.service" ] || ln -s /dev/null "/etc/systemd/system/$service.service"; done
+	fi
+	[ -e /usr/sbin/policy-rc.d ] && return
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+	chmod +x /usr/sbin/policy-rc.d
+	trap 'rm -f /usr/sbin/policy-rc.d; ! command -v update-rc.d >/dev/null || update-rc.d openvswitch-switch disable' EXIT
+}
+
 # command -> Debian package that has it
 need=
 while read -r command package; do
@@ -21,6 +34,7 @@ done <<-LIST
 	mkfs.erofs erofs-utils
 	mkfs.ext4 e2fsprogs
 	musl-gcc musl-tools
+	ovs-vswitchd openvswitch-switch
 	protoc protobuf-compiler
 	runc runc
 	/usr/lib/cni/bridge containernetworking-plugins
@@ -32,6 +46,7 @@ if [ -n "$need" ]; then
 	[ "$(id -u)" = 0 ] || { echo "setup: install$need, or run this as root" >&2; exit 1; }
 	echo "setup: apt-get install$need"
 	export DEBIAN_FRONTEND=noninteractive
+	case $need in *openvswitch*) asleep openvswitch-switch ovsdb-server ovs-vswitchd ;; esac
 	apt-get -o DPkg::Lock::Timeout=600 update -qq
 	# shellcheck disable=SC2086 # a list of words
 	apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $need >/dev/null

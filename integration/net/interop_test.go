@@ -64,7 +64,7 @@ func newForeign(t *testing.T, c interop, setup func(*foreign)) *foreign {
 	f.ours.uplink(name, f.vtep(0))
 	f.other.uplink(name, f.vtep(1))
 	f.peer = datapath.Peer{IP: f.other.ip, Local: datapath.MAC(f.ours.up.HardwareAddr), NextHop: datapath.MAC(f.other.up.HardwareAddr), MTU: f.mtu}
-	f.b = &container{place: place{vni: foreignVNI, n: 2, mtu: f.room()}, h: f.other, ns: f.other.ns, name: ourDevice,
+	f.b = &container{place: place{vni: foreignVNI, n: 2, mtu: f.room()}, h: f.other, ns: f.other.ns, name: ourDevice, mtu: f.room(),
 		mac: datapath.MAC{2, 0, 0, 0, 0, 2}, ip4: netip.MustParseAddr("10.0.0.2"), ip6: netip.MustParseAddr("fd00::2")}
 	setup(f)
 	f.a = f.ours.bare(place{vni: foreignVNI, n: 1, mtu: f.room(), xdp: c.xdp})
