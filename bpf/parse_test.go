@@ -38,6 +38,8 @@ func TestParse(t *testing.T) {
 			udp(1, 2, fill(8)))), want: "redirect local"},
 		{name: "ipv4 middle fragment", in: eth(macB, macA, 0x0800, ipv4(ip{src: ipA, dst: ipB, proto: 17, frag: 0x2002}, fill(8))),
 			want: "redirect local"},
+		{name: "ipv4 last fragment", in: eth(macB, macA, 0x0800, ipv4(ip{src: ipA, dst: ipB, proto: 17, frag: 2}, fill(5))),
+			want: "redirect local"},
 		{name: "ipv4 with nothing behind it", in: eth(macB, macA, 0x0800, ipv4(ip{src: ipA, dst: ipB, proto: 253}, nil)),
 			want: "redirect local"},
 		{name: "ipv4 cut", in: whole[:33], want: "drop ipv4_header"},

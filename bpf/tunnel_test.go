@@ -3,8 +3,11 @@
 package bpf
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
+
+	"github.com/cilium/ebpf"
 )
 
 const vxlanI = 0x08000000
@@ -84,6 +87,34 @@ func TestEncapVNI(t *testing.T) {
 	}
 }
 
+// Every length that fits, over both families: the outer lengths say it, and
+// what was inside is inside.
+func TestEncapLengths(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		to             string
+		outer, largest int
+	}{{macR, 50, 1450}, {macR6, 70, 1430}} {
+		for n := 20; n <= c.largest; n++ {
+			in := eth(c.to, macA, 0x0800, ipv4(ip{src: ipA, dst: ipR, proto: 253}, fill(n-20)))
+			for hook, p := range map[string]*ebpf.Program{"tc": w.tc.Programs["tc_endpoint"], "xdp": w.xdp.Programs["xdp_endpoint"]} {
+				_, out, err := p.Test(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				udp := out[c.outer-16:]
+				ipLen := be.Uint16(out[16:])
+				if c.outer == 70 {
+					ipLen = be.Uint16(out[18:]) + 40
+				}
+				if int(be.Uint16(udp[4:])) != len(in)+16 || int(ipLen) != len(in)+c.outer-14 || !bytes.Equal(out[c.outer:], in) {
+					t.Fatalf("%s, %d bytes: UDP length %d, IP length %d, or another frame inside", hook, n, be.Uint16(udp[4:]), ipLen)
+				}
+			}
+		}
+	}
+}
+
 // The source port is one of the flow's own, and flows have many.
 func TestSourcePortEntropy(t *testing.T) {
 	w := newWorld(t)
@@ -128,6 +159,9 @@ func decapVectors() []vector {
 	other := func(dst string, port uint16) []byte {
 		return eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: dst, proto: 17}, udp(50000, port, vxlan(vxlanI, 100, in))))
 	}
+	v6 := func(dst string, proto byte, b []byte) []byte {
+		return eth(macUp, macBelow, 0x86dd, ipv6(ip{src: vtep6R, dst: dst, proto: proto}, b))
+	}
 	later := eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: vtepUs, proto: 17, frag: 3}, fill(40)))
 	table := []vector{
 		{name: "over IPv4", in: overlay4(ip{}, vxlanI, 100, in), want: "redirect decapsulated"},
@@ -161,6 +195,16 @@ func decapVectors() []vector {
 		{name: "to another port", in: other(vtepUs, 8472), want: "pass not_ours", kernel: byKernel},
 		{name: "no UDP", in: eth(macUp, macBelow, 0x0800, ipv4(ip{src: vtepR, dst: vtepUs, proto: 6}, tcp(1, 4789, nil))), want: "pass not_ours", kernel: byKernel},
 		{name: "ARP of the underlay", in: eth(allOnes, macBelow, 0x0806, arp(1, macBelow, vtepR, zeroMAC, vtepUs)), want: "pass not_ours", kernel: byKernel},
+		{name: "over IPv6, no I flag", in: overlay6(ip{}, 0, 100, in), want: "drop vxlan_flag", kernel: byKernel},
+		{name: "over IPv6, VXLAN header cut", in: v6(vtep6Us, 17, udp(50000, 4789, fill(7))), want: "drop vxlan_short", kernel: byKernel},
+		{name: "over IPv6, UDP header cut", in: v6(vtep6Us, 17, fill(7)), want: "pass not_ours", kernel: byKernel},
+		{name: "over IPv6, to another address", in: v6("2001:db8::77", 17, udp(50000, 4789, vxlan(vxlanI, 100, in))), want: "pass not_ours", kernel: byKernel},
+		{name: "over IPv6, behind extensions", in: v6(vtep6Us, 60, join([]byte{17, 0}, make([]byte, 6), udp(50000, 4789, vxlan(vxlanI, 100, in)))),
+			want: "pass not_ours", kernel: "redirect decapsulated"},
+		{name: "over IPv6, outer fragment", in: v6(vtep6Us, 44, join([]byte{17, 0, 0, 1, 0, 0, 0, 1}, udp(50000, 4789, vxlan(vxlanI, 100, in)))),
+			want: "pass not_ours", kernel: byKernel},
+		{name: "over IPv6, VNI that is not here", in: overlay6(ip{}, vxlanI, 300, in), want: "drop vni_unknown"},
+		{name: "over IPv6, broadcast", in: overlay6(ip{}, vxlanI, 100, inside6(allOnes, 0, 20)), want: "drop bum_off"},
 		{name: "no settings", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { *c = Config{} }, kernel: "drop no_tunnel"},
 		{name: "maps of another layout", in: overlay4(ip{}, vxlanI, 100, in), want: "pass not_ours", ep: func(_ *Endpoint, c *Config) { c.Abi++ }, kernel: "drop no_tunnel"},
 	}
