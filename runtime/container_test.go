@@ -257,3 +257,19 @@ func TestOOM(t *testing.T) {
 		t.Error("nobody was told")
 	}
 }
+
+// The server's group is no place for a container: its delete would take all with it.
+func TestNotInTheServersGroup(t *testing.T) {
+	w := newWorld(t)
+	for _, where := range []string{w.ownGroup(), w.ownGroup() + "/server/x", "./" + w.ownGroup() + "//helpers"} {
+		spec := w.spec("intruder", "true")
+		spec.Linux.CgroupsPath = where
+		_, err := w.Create(t.Context(), CreateConfig{Namespace: "test", ID: "intruder", Bundle: w.bundle("intruder", spec), Rootfs: w.rootfs()})
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "linux.cgroupsPath") {
+			t.Errorf("%s: got %v, want it refused by name", where, err)
+		}
+	}
+	if left := w.traces(t); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}

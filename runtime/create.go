@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -153,6 +154,9 @@ func (c *Container) note(e journal.Entry) error {
 
 func (c *Container) makeCgroup() error {
 	where := cgroupPath(c.spec, c.name)
+	if own := c.rt.ownGroup(); within(path.Join("/", where), own) {
+		return withKind(ErrInvalid, fmt.Errorf("config.json: linux.cgroupsPath: %q is in %s, the server's own group", where, own))
+	}
 	if err := c.note(journal.Entry{Kind: journal.Cgroup, Path: where}); err != nil {
 		return err
 	}
@@ -172,6 +176,11 @@ func (c *Container) makeCgroup() error {
 	c.rt.cfg.step("cgroup made")
 	return errors.Join(c.delegate(), c.watchOOM())
 }
+
+// ownGroup is the group of the server, its spawner and its helpers.
+func (r *Runtime) ownGroup() string { return path.Join("/foundry", filepath.Base(r.cfg.Root)) }
+
+func within(p, group string) bool { return p == group || strings.HasPrefix(p, group+"/") }
 
 // cgroupPath is where the container's cgroup is, below each hierarchy's mount
 // or, as slice:prefix:name, with systemd.

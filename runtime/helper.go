@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -212,7 +211,7 @@ func (h *helperGroup) open(r *Runtime) (*cgroup.Group, error) {
 		return h.group, nil
 	}
 	g, err := cgroup.Own(cgroup.Config{
-		Info: r.host.cgroups, Path: path.Join("/foundry", filepath.Base(r.cfg.Root), "helpers"),
+		Info: r.host.cgroups, Path: path.Join(r.ownGroup(), "helpers"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the helpers' cgroup: %w", err)

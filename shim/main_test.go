@@ -17,6 +17,8 @@ import (
 	events "github.com/containerd/containerd/api/services/ttrpc/events/v1"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/ttrpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
@@ -51,6 +53,7 @@ func leaked() string {
 type sink struct {
 	path   string
 	server *ttrpc.Server
+	door   *door
 	refuse func(*types.Envelope) error
 
 	mu   sync.Mutex
@@ -76,23 +79,39 @@ func (s *sink) start(t *testing.T) {
 	if s.server, err = ttrpc.NewServer(); err != nil {
 		t.Fatal(err)
 	}
-	events.RegisterTTRPCEventsService(s.server, s)
+	s.door = &door{sink: s, open: true}
+	events.RegisterTTRPCEventsService(s.server, s.door)
 	go s.server.Serve(context.Background(), l)
 }
 
 func (s *sink) stop() {
-	if s.server != nil {
-		s.server.Close()
-		s.server = nil
+	if s.server == nil {
+		return
 	}
+	s.mu.Lock()
+	s.door.open = false
+	s.mu.Unlock()
+	s.server.Close()
+	s.server = nil
 }
 
-func (s *sink) Forward(_ context.Context, r *events.ForwardRequest) (*emptypb.Empty, error) {
+// door is a sink between a start and a stop. A server that is closed goes on with
+// the calls that it has read; what it took then would come once more, because its
+// answer is lost.
+type door struct {
+	*sink
+	open bool // guarded by sink.mu
+}
+
+func (s *door) Forward(_ context.Context, r *events.ForwardRequest) (*emptypb.Empty, error) {
 	if err := s.refuse(r.Envelope); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.open {
+		return nil, status.Error(codes.Unavailable, "closed")
+	}
 	s.got = append(s.got, r.Envelope)
 	s.more.Broadcast()
 	return &emptypb.Empty{}, nil

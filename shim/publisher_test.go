@@ -76,7 +76,8 @@ func TestPublishOrder(t *testing.T) {
 }
 
 // TestPublishThroughRestart stops containerd and starts it again; nothing is
-// lost and the order is kept.
+// lost and the order is kept. (An event that was taken, and whose answer was lost,
+// would come twice; here there is none.)
 func TestPublishThroughRestart(t *testing.T) {
 	s := newSink(t)
 	s.start(t)

@@ -84,12 +84,12 @@ func (s *ruleset) add(r specs.LinuxDeviceCgroup) error {
 	if err != nil {
 		return err
 	}
-	d := device{major: anyNumber, minor: anyNumber}
-	if r.Major != nil {
-		d.major = max(*r.Major, anyNumber)
+	var d device
+	if d.major, err = deviceNumber(r.Major); err != nil {
+		return err
 	}
-	if r.Minor != nil {
-		d.minor = max(*r.Minor, anyNumber)
+	if d.minor, err = deviceNumber(r.Minor); err != nil {
+		return err
 	}
 	switch r.Type {
 	case "", "a":
@@ -105,6 +105,18 @@ func (s *ruleset) add(r specs.LinuxDeviceCgroup) error {
 		return nil
 	}
 	return s.remove(d, acc)
+}
+
+// deviceNumber is a number of a rule. None, or -1, is any; that other negative
+// ones mean the widest rule of all nobody would guess.
+func deviceNumber(given *int64) (int64, error) {
+	if given == nil {
+		return anyNumber, nil
+	}
+	if *given < anyNumber {
+		return 0, fmt.Errorf("number %d is not that of a device, nor -1 for any", *given)
+	}
+	return *given, nil
 }
 
 // remove takes an exception away. The kernel ignores it silently when a wider

@@ -111,7 +111,7 @@ func checkUnified(key string) error {
 	switch {
 	case strings.Contains(key, "/") || !ok || controller == "":
 		return &LimitError{"unified", fmt.Sprintf("%q is not a file name like controller.parameter", key)}
-	case slices.Contains([]string{"cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.type"}, key):
+	case slices.Contains([]string{"cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.type", "cgroup.subtree_control"}, key):
 		return &LimitError{"unified", fmt.Sprintf("%s is not a limit", key)}
 	}
 	return nil

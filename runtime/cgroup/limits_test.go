@@ -5,6 +5,7 @@ package cgroup
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -106,6 +107,20 @@ func TestSettings(t *testing.T) {
 	if *update {
 		if err := os.WriteFile("testdata/limits.txt", []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestRefused: what runc takes, and nobody can mean.
+func TestRefused(t *testing.T) {
+	if _, err := settings(true, &specs.LinuxResources{Unified: map[string]string{"cgroup.subtree_control": "+cpu"}}); err == nil ||
+		err.Error() != "linux.resources.unified: cgroup.subtree_control is not a limit" {
+		t.Errorf("a group that can have no processes: got %v", err)
+	}
+	for _, number := range []int64{-2, -256} {
+		_, err := rulesOf([]specs.LinuxDeviceCgroup{rule("c", 1, 3, "r"), rule("c", 1, number, "r")})
+		if want := fmt.Sprintf("linux.resources.devices[1]: number %d is not that of a device, nor -1 for any", number); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
