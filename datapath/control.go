@@ -151,7 +151,7 @@ func (c *Control) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{Revision: c.revision, Endpoints: len(c.have.endpoints), Networks: len(c.have.networks), Peers: len(c.have.peers),
-		Remotes: len(c.have.remotes), Repaired: c.counts.repaired, Removed: c.counts.removed, Lost: c.counts.lost, LastError: c.counts.lastError}
+		Remotes: len(c.have.remotes.packed), Repaired: c.counts.repaired, Removed: c.counts.removed, Lost: c.counts.lost, LastError: c.counts.lastError}
 	for _, e := range c.have.endpoints {
 		if e.Broken != "" {
 			s.Broken++

@@ -76,12 +76,11 @@ func (h *records) vacant(vni uint32) error {
 			return &ObjectError{Err: ErrInUse, Owner: h.named(k), Remedy: "delete its endpoints first"}
 		}
 	}
-	for k := range h.remotes {
-		if k.VNI == vni {
-			return &ObjectError{Err: ErrInUse, Owner: h.named(k), Remedy: "delete its remotes first"}
-		}
+	if h.remotes.in[vni] == 0 {
+		return nil
 	}
-	return nil
+	r := h.remotes.find(func(r RemoteRecord) bool { return r.VNI == vni })
+	return &ObjectError{Err: ErrInUse, Owner: h.named(r.key()), Remedy: "delete its remotes first"}
 }
 
 // AddRemotes adds entries of the FDB, all of them or none. What is there
@@ -103,7 +102,7 @@ func (c *Control) putRemotes(verb string, list []RemoteRecord) error {
 	var edits []edit
 	seen := make(map[RemoteKey]bool, len(list))
 	for _, r := range list {
-		old, known := c.have.remotes[r.key()]
+		old, known := c.have.remotes.get(r.key())
 		if err := c.checkRemoteLocked(verb, r); err != nil {
 			return objectError(verb, KindRemote, r.Title(), err)
 		}
@@ -159,7 +158,7 @@ func (c *Control) checkRemoteLocked(verb string, r RemoteRecord) error {
 	if what, who := c.have.addrOwner(r.VNI, r.MAC, r.Addrs); who != "" {
 		return &ObjectError{Err: fmt.Errorf("%s: %w", what, ErrConflict), Owner: who, Remedy: "delete that one first"}
 	}
-	if old, known := c.have.remotes[r.key()]; known && verb == "add" && !old.same(r) {
+	if old, known := c.have.remotes.get(r.key()); known && verb == "add" && !old.same(r) {
 		return &ObjectError{Err: fmt.Errorf("%w: it has addresses %v", ErrConflict, old.Addrs), Owner: c.have.named(r.key()), Remedy: "set it, or delete it first"}
 	}
 	return nil
@@ -173,7 +172,7 @@ func (c *Control) DeleteRemotes(_ context.Context, keys []RemoteKey) error {
 	var edits []edit
 	seen := make(map[RemoteKey]bool, len(keys))
 	for _, k := range keys {
-		r, known := c.have.remotes[k]
+		r, known := c.have.remotes.get(k)
 		if !known || seen[k] {
 			continue
 		}
@@ -253,11 +252,9 @@ func (c *Control) DeletePeer(_ context.Context, ip netip.Addr) error {
 		return nil
 	}
 	var err error
-	for _, remote := range c.have.remotes {
-		if remote.Peer == ip {
-			err = &ObjectError{Err: ErrInUse, Owner: "remote " + remote.Title(), Remedy: "delete the remotes behind it first"}
-			break
-		}
+	if c.have.remotes.behind[ip] > 0 {
+		remote := c.have.remotes.find(func(r RemoteRecord) bool { return r.Peer == ip })
+		err = &ObjectError{Err: ErrInUse, Owner: "remote " + remote.Title(), Remedy: "delete the remotes behind it first"}
 	}
 	if err == nil {
 		err = c.changeLocked(Delta{DeletePeers: []netip.Addr{ip}}, Delta{Put: State{Peers: []Peer{c.have.peer(r)}}}, edit{record: r, deleted: true})

@@ -3,7 +3,6 @@
 package datapath
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -18,7 +17,7 @@ type records struct {
 	networks  map[uint32]NetworkRecord
 	endpoints map[string]EndpointRecord
 	peers     map[netip.Addr]PeerRecord
-	remotes   map[RemoteKey]RemoteRecord
+	remotes   remotes
 
 	macs   map[RemoteKey]string // MACs of endpoints, those being made too -> name
 	addrs  map[addrKey]MAC      // addresses of endpoints and remotes -> theirs
@@ -33,11 +32,8 @@ type addrKey struct {
 
 func newRecords() records {
 	return records{networks: map[uint32]NetworkRecord{}, endpoints: map[string]EndpointRecord{}, peers: map[netip.Addr]PeerRecord{},
-		remotes: map[RemoteKey]RemoteRecord{}, macs: map[RemoteKey]string{}, addrs: map[addrKey]MAC{}, byPort: map[int]string{}}
+		remotes: newRemotes(), macs: map[RemoteKey]string{}, addrs: map[addrKey]MAC{}, byPort: map[int]string{}}
 }
-
-// key names a remote in records and State alike.
-func (r RemoteRecord) key() RemoteKey { return RemoteKey{r.VNI, r.MAC} }
 
 // claim notes whose a MAC and its addresses are.
 func (h *records) claim(vni uint32, mac MAC, addrs []netip.Addr) {
@@ -72,8 +68,9 @@ func (h *records) put(record any) {
 	case PeerRecord:
 		h.peers[r.IP] = r
 	case RemoteRecord:
-		h.disclaim(r.VNI, h.remotes[r.key()].Addrs)
-		h.remotes[r.key()] = r
+		old, _ := h.remotes.get(r.key())
+		h.disclaim(r.VNI, old.Addrs)
+		h.remotes.put(r)
 		h.claim(r.VNI, r.MAC, r.Addrs)
 	case EndpointRecord:
 		if old, there := h.endpoints[r.Name]; there {
@@ -98,8 +95,8 @@ func (h *records) drop(record any) {
 	case PeerRecord:
 		delete(h.peers, r.IP)
 	case RemoteRecord:
-		h.disclaim(r.VNI, h.remotes[r.key()].Addrs)
-		delete(h.remotes, r.key())
+		h.disclaim(r.VNI, r.Addrs)
+		h.remotes.drop(r.key())
 	case EndpointRecord:
 		h.disclaimEndpoint(r)
 		h.leave(r)
@@ -146,7 +143,7 @@ func (h *records) named(k RemoteKey) string {
 	if name, ok := h.macs[k]; ok {
 		return "endpoint " + name
 	}
-	if r, ok := h.remotes[k]; ok {
+	if r, ok := h.remotes.get(k); ok {
 		return fmt.Sprintf("remote %s behind peer %v", r.Title(), r.Peer)
 	}
 	return ""
@@ -178,7 +175,9 @@ func (h *records) state(skip func(name string) bool) (s State) {
 	for _, p := range h.peers {
 		s.Peers = append(s.Peers, h.peer(p))
 	}
-	for _, r := range h.remotes {
+	s.Remotes = make([]Remote, 0, len(h.remotes.packed))
+	for k := range h.remotes.packed {
+		r, _ := h.remotes.get(k)
 		s.Remotes = append(s.Remotes, Remote(r))
 	}
 	return s
@@ -208,7 +207,7 @@ func (h *records) peer(p PeerRecord) Peer {
 func (c *Control) Snapshot() Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Snapshot{Revision: c.revision, Networks: c.networksLocked(), Endpoints: c.endpointsLocked(), Peers: c.peersLocked(), Remotes: c.remotesLocked()}
+	s := Snapshot{Revision: c.revision, Networks: c.networksLocked(), Endpoints: c.endpointsLocked(), Peers: c.peersLocked(), Remotes: c.have.remotes.list()}
 	if u := c.have.underlay; u != nil {
 		copied := *u
 		s.Underlay = &copied
@@ -241,7 +240,7 @@ func (c *Control) ListPeers() []PeerRecord {
 func (c *Control) ListRemotes() []RemoteRecord {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.remotesLocked()
+	return c.have.remotes.list()
 }
 
 // Underlay returns the underlay; ok is false when there is none.
@@ -264,10 +263,4 @@ func (c *Control) endpointsLocked() []EndpointRecord {
 
 func (c *Control) peersLocked() []PeerRecord {
 	return slices.SortedFunc(maps.Values(c.have.peers), func(a, b PeerRecord) int { return a.IP.Compare(b.IP) })
-}
-
-func (c *Control) remotesLocked() []RemoteRecord {
-	return slices.SortedFunc(maps.Values(c.have.remotes), func(a, b RemoteRecord) int {
-		return cmp.Or(cmp.Compare(a.VNI, b.VNI), bytes.Compare(a.MAC[:], b.MAC[:]))
-	})
 }

@@ -28,15 +28,23 @@ func kindOf(record any) (kind Kind, key string) {
 	case PeerRecord:
 		return KindPeer, r.Title()
 	case RemoteRecord:
-		return KindRemote, r.Title()
+		return KindRemote, r.key().text()
 	case UnderlayRecord:
 		return KindUnderlay, "uplink"
 	}
 	return "", ""
 }
 
+// encode is a record as the store has it.
+func encode(record any) ([]byte, error) {
+	if r, ok := record.(RemoteRecord); ok {
+		return r.pack(), nil
+	}
+	return json.Marshal(record)
+}
+
 // decode is the record that is in the store.
-func decode(kind Kind, value []byte) (record any, err error) {
+func decode(kind Kind, key string, value []byte) (record any, err error) {
 	switch kind {
 	case KindEndpoint:
 		return read[EndpointRecord](value)
@@ -45,7 +53,11 @@ func decode(kind Kind, value []byte) (record any, err error) {
 	case KindPeer:
 		return read[PeerRecord](value)
 	case KindRemote:
-		return read[RemoteRecord](value)
+		k, err := remoteKey(key)
+		if err != nil {
+			return nil, err
+		}
+		return unpack(k, string(value))
 	case KindUnderlay:
 		return read[UnderlayRecord](value)
 	}
@@ -64,7 +76,7 @@ func (c *Control) load() (err error) {
 		return err
 	}
 	return c.store.Each(func(kind, key string, value []byte) error {
-		record, err := decode(Kind(kind), value)
+		record, err := decode(Kind(kind), key, value)
 		if err != nil {
 			return fmt.Errorf("record of %s %s: %w", kind, key, err)
 		}
@@ -88,7 +100,7 @@ func (c *Control) recordLocked(edits ...edit) error {
 			endpoint.Generation = c.revision + uint64(i) + 1
 			edits[i].record, e.record = endpoint, endpoint
 		}
-		value, err := json.Marshal(e.record)
+		value, err := encode(e.record)
 		if err != nil {
 			return err
 		}
@@ -207,6 +219,8 @@ func (c *Control) pass(ctx context.Context, events chan<- Event, e Event) bool {
 
 func event(change store.Change) Event {
 	e := Event{Revision: change.Revision, Kind: Kind(change.Kind), Name: change.Key, Deleted: change.Deleted, Reason: change.Note}
-	e.Record, e.Err = decode(e.Kind, change.Value)
+	if e.Record, e.Err = decode(e.Kind, change.Key, change.Value); e.Kind == KindRemote && e.Err == nil {
+		e.Name = e.Record.(RemoteRecord).Title()
+	}
 	return e
 }
