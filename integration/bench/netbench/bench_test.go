@@ -20,14 +20,15 @@ import (
 // size is how much is measured.
 type size struct {
 	rounds int
+	warm   time.Duration // before each window
 	window time.Duration
 	frames uint32 // of a run with live frames
 	attach int    // containers
 }
 
 var (
-	full  = size{rounds: 9, window: 700 * time.Millisecond, frames: 1 << 20, attach: 40}
-	quick = size{rounds: 3, window: 150 * time.Millisecond, frames: 1 << 18, attach: 5}
+	full  = size{rounds: 9, warm: 100 * time.Millisecond, window: 700 * time.Millisecond, frames: 1 << 20, attach: 40}
+	quick = size{rounds: 3, warm: 30 * time.Millisecond, window: 100 * time.Millisecond, frames: 1 << 18, attach: 5}
 )
 
 func sizeOfRun() size {
@@ -67,7 +68,7 @@ func BenchmarkNetwork(b *testing.B) {
 			for i := range h.ways {
 				w := h.ways[(i+round)%len(h.ways)]
 				words := strings.Fields(m.words)
-				words = append([]string{words[0], addrB, "-for", s.window.String()}, words[1:]...)
+				words = append([]string{words[0], addrB, "-warm", s.warm.String(), "-for", s.window.String()}, words[1:]...)
 				m.keep(r, w.name, w.a.send(h.load, words...))
 			}
 		}

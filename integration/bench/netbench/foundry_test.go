@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"foundry/bpf"
 	"foundry/datapath"
 	"foundry/datapath/veth"
 )
@@ -45,15 +46,15 @@ type container struct {
 	ifindex         int // of the host's end
 }
 
-// attach makes a container on a host.
-func (h *host) attach(c *container, mtu int, xdp bool) {
+// attach makes a container on a host, which may send frames of so many bytes.
+func (h *host) attach(c *container, mtu, gso int, xdp bool) {
 	h.Helper()
 	hw, err := net.ParseMAC(c.mac)
 	if err != nil {
 		h.Fatal(err)
 	}
 	ip := netip.MustParseAddr(c.addr)
-	p, err := veth.Create(veth.Config{Name: c.name, Host: h.NS, NS: c.NS, MAC: [6]byte(hw), MTU: mtu, XDP: xdp,
+	p, err := veth.Create(veth.Config{Name: c.name, Host: h.NS, NS: c.NS, MAC: [6]byte(hw), MTU: mtu, GSO: gso, XDP: xdp,
 		Addrs: []netip.Prefix{netip.PrefixFrom(ip, 24)}})
 	if err != nil {
 		h.Fatal(err)
@@ -92,8 +93,12 @@ func local(b *testing.B, mount, name string) way {
 	b.Helper()
 	h := newHost(b, filepath.Join(mount, name), 0)
 	one, two := pair(b)
-	h.attach(one, wireMTU, name == WayXDP)
-	h.attach(two, wireMTU, name == WayXDP)
+	gso := veth.MostGSO // as Control has it where nothing leaves the host
+	if name == WaySmall {
+		gso = 0
+	}
+	h.attach(one, wireMTU, gso, name == WayXDP)
+	h.attach(two, wireMTU, gso, name == WayXDP)
 	h.set()
 	return way{name, one.place, two.place}
 }
@@ -104,8 +109,14 @@ func twoHosts(b *testing.B, mount, name string) way {
 	one, two := newHost(b, filepath.Join(mount, name, "1"), 0), newHost(b, filepath.Join(mount, name, "2"), 0)
 	wire(one.place, two.place)
 	ca, cb := pair(b)
-	one.attach(ca, tunnelMTU, name == WayXDPHosts)
-	two.attach(cb, tunnelMTU, name == WayXDPHosts)
+	gso := 0
+	if name == WayBigHosts {
+		gso = veth.MostGSO
+		widen(one.place, gso)
+		widen(two.place, gso)
+	}
+	one.attach(ca, tunnelMTU, gso, name == WayXDPHosts)
+	two.attach(cb, tunnelMTU, gso, name == WayXDPHosts)
 	one.knows(two, hostOne, hostTwo)
 	two.knows(one, hostTwo, hostOne)
 	for _, h := range []*host{one, two} {
@@ -113,6 +124,14 @@ func twoHosts(b *testing.B, mount, name string) way {
 		h.set()
 	}
 	return way{name, ca.place, cb.place}
+}
+
+// widen has the wire take larger frames of many segments.
+func widen(p place, size int) {
+	p.Helper()
+	if err := veth.SetGSO(p.NS, "up0", size+bpf.Overhead6); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // underlay chooses who makes outer headers.

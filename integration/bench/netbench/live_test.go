@@ -33,8 +33,8 @@ func newGauge(b *testing.B, dir string, fdb int) *gauge {
 	g.a, g.b = pair(b)
 	wall := newPlace(b)
 	wire(g.place, wall)
-	g.attach(g.a, wireMTU, true)
-	g.attach(g.b, wireMTU, true)
+	g.attach(g.a, wireMTU, 0, true)
+	g.attach(g.b, wireMTU, 0, true)
 	g.up = g.device("up0")
 	there := netip.MustParseAddr(hostTwo)
 	g.state.Underlay = datapath.Underlay{Ifindex: g.up.Index, IPv4: netip.MustParseAddr(hostOne), XDP: true}

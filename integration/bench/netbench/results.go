@@ -14,9 +14,11 @@ const (
 	WayVeth        = "veth pair"
 	WayBridge      = "kernel bridge"
 	WayTCX         = "Foundry tcx"
+	WaySmall       = "Foundry tcx, frames of 64 KiB" // what senders have wherever nobody says more
 	WayXDP         = "Foundry XDP"
 	WayVXLAN       = "bridge + vxlan"
 	WayTCXHosts    = "Foundry tcx, two hosts"
+	WayBigHosts    = "Foundry tcx, two hosts, the wire takes 192 KiB"
 	WayKernelHosts = "Foundry tcx, two hosts, encap kernel"
 	WayXDPHosts    = "Foundry XDP, two hosts"
 )

@@ -26,8 +26,8 @@ func newWays(b *testing.B, mount string) []way {
 	b.Helper()
 	return []way{
 		vethPair(b), bridge(b), bridgeVXLAN(b),
-		local(b, mount, WayTCX), twoHosts(b, mount, WayTCXHosts), twoHosts(b, mount, WayKernelHosts),
-		local(b, mount, WayXDP), twoHosts(b, mount, WayXDPHosts),
+		local(b, mount, WayTCX), local(b, mount, WaySmall), local(b, mount, WayXDP),
+		twoHosts(b, mount, WayTCXHosts), twoHosts(b, mount, WayBigHosts), twoHosts(b, mount, WayKernelHosts), twoHosts(b, mount, WayXDPHosts),
 	}
 }
 

@@ -72,7 +72,7 @@ func TestReport(t *testing.T) {
 			rects++
 		}
 	}
-	if want := 1 + 6 + 6*len(netbench.Measures); rects != want {
+	if want := 1 + 8 + 8*len(netbench.Measures); rects != want {
 		t.Errorf("rectangles: got %d, want %d", rects, want)
 	}
 }

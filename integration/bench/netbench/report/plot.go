@@ -28,10 +28,10 @@ const style = `<style>
 text { font: 12px system-ui, sans-serif; fill: #24292f }
 .title { font-size: 15px; font-weight: 600 } .panel { font-weight: 600 } .small { font-size: 11px }
 .grid { stroke: #d0d7de } .one { stroke: #57606a; stroke-width: 1.5 } .spread { stroke: #24292f; stroke-width: 1.5 }
-.ground { fill: #ffffff } .c0 { fill: #8c959f } .c1 { fill: #0969da } .c2 { fill: #e16f24 } .c3 { fill: #54aeff }
+.ground { fill: #ffffff } .c0 { fill: #8c959f } .c1 { fill: #0969da } .c2 { fill: #e16f24 } .c3 { fill: #54aeff } .c4 { fill: #1a7f37 }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 } .grid { stroke: #30363d } .one { stroke: #9198a1 } .spread { stroke: #e6edf3 }
-.ground { fill: #0d1117 } .c0 { fill: #6e7681 } .c1 { fill: #4493f8 } .c2 { fill: #f0883e } .c3 { fill: #9ecbff }
+.ground { fill: #0d1117 } .c0 { fill: #6e7681 } .c1 { fill: #4493f8 } .c2 { fill: #f0883e } .c3 { fill: #9ecbff } .c4 { fill: #3fb950 }
 }
 </style>
 `
@@ -44,8 +44,10 @@ type canvas struct {
 
 // bars are the ways of a panel, and their colours.
 var bars = map[string][]struct{ way, label, class string }{
-	netbench.WayBridge: {{netbench.WayVeth, "a veth pair, nothing between", "c0"}, {netbench.WayTCX, "Foundry tcx", "c1"}, {netbench.WayXDP, "Foundry XDP", "c2"}},
-	netbench.WayVXLAN: {{netbench.WayTCXHosts, "Foundry tcx", "c1"}, {netbench.WayKernelHosts, "Foundry tcx, encap: kernel", "c3"},
+	netbench.WayBridge: {{netbench.WayVeth, "a veth pair, nothing between", "c0"}, {netbench.WayTCX, "Foundry tcx", "c1"},
+		{netbench.WaySmall, "tcx, frames of 64 KiB", "c3"}, {netbench.WayXDP, "Foundry XDP", "c2"}},
+	netbench.WayVXLAN: {{netbench.WayTCXHosts, "Foundry tcx", "c1"}, {netbench.WayBigHosts, "tcx, wire of 192 KiB", "c4"},
+		{netbench.WayKernelHosts, "tcx, encap: kernel", "c3"},
 		{netbench.WayXDPHosts, "Foundry XDP", "c2"}},
 }
 
