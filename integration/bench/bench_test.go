@@ -36,6 +36,7 @@ type size struct {
 var (
 	full  = size{rounds: 9, direct: 40, lives: 20, execs: 25, parallel: 64, at: 32, idle: []int{1, 10, 100}}
 	quick = size{rounds: 1, direct: 10, lives: 6, execs: 8, parallel: 32, at: 16, idle: []int{1, 10}}
+	slope = size{idle: full.idle} // what containers hold, and nothing of what takes time
 )
 
 // gap is long enough that the next cgroup v1 attach waits for an RCU grace
@@ -46,8 +47,11 @@ const gap = 60 * time.Millisecond
 // It measures once, whatever b.N.
 func BenchmarkContainers(b *testing.B) {
 	s := full
-	if os.Getenv("FOUNDRY_BENCH") == "quick" {
+	switch os.Getenv("FOUNDRY_BENCH") {
+	case "quick":
 		s = quick
+	case "memory":
+		s = slope
 	}
 	h := newHall(b)
 	for round := range s.rounds {
