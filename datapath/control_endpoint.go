@@ -175,7 +175,10 @@ func alive(r EndpointRecord) bool {
 // establish makes the pair, which is nobody's until it is recorded: the next
 // start removes what it finds then. Pairs are made side by side.
 func (c *Control) establish(r EndpointRecord, ns *veth.NS) (EndpointRecord, error) {
-	pair, err := c.makePair(r, ns)
+	c.mu.Lock()
+	segments := c.have.segments()
+	c.mu.Unlock()
+	pair, err := c.makePair(r, ns, segments)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.settleLocked(r.Name)
@@ -184,6 +187,7 @@ func (c *Control) establish(r EndpointRecord, ns *veth.NS) (EndpointRecord, erro
 		r.Ifindex, r.MAC = pair.Ifindex, pair.MAC
 		undo := Delta{DeleteEndpoints: []int{r.Ifindex}}
 		if err = c.changeLocked(Delta{Put: State{Endpoints: []Endpoint{r.state()}}}, undo, edit{record: r}); err == nil {
+			c.resizeLocked(segments) // the underlay may have come meanwhile
 			return c.have.endpoints[r.Name], nil
 		}
 		err = errors.Join(err, veth.Delete(r.HostName))
@@ -192,8 +196,11 @@ func (c *Control) establish(r EndpointRecord, ns *veth.NS) (EndpointRecord, erro
 	return r, err
 }
 
-func (c *Control) makePair(r EndpointRecord, ns *veth.NS) (veth.Pair, error) {
+func (c *Control) makePair(r EndpointRecord, ns *veth.NS, segments int) (veth.Pair, error) {
 	config := veth.Config{Name: r.HostName, NS: ns, Peer: r.Ifname, MAC: r.MAC, MTU: r.MTU, Addrs: r.Addrs, XDP: r.Mode == ModeXDP}
+	if r.Mode == ModeTCX {
+		config.GSO = segments
+	}
 	for _, route := range r.Routes {
 		config.Routes = append(config.Routes, veth.Route{To: route.To, Via: route.Via})
 	}
@@ -255,10 +262,12 @@ func (c *Control) deleteEndpoint(ctx context.Context, name string) error {
 	return err
 }
 
-// removeLocked forgets an endpoint whose pair is gone, and says why.
+// removeLocked removes an endpoint that is broken, and says why.
 func (c *Control) removeLocked(r EndpointRecord, why string) error {
-	_, err := c.data.Update(c.have.without(r))
-	return errors.Join(err, c.recordLocked(edit{record: r, deleted: true, note: why}))
+	if _, err := c.data.Update(c.have.without(r)); err != nil {
+		return err
+	}
+	return errors.Join(veth.Delete(r.HostName), c.recordLocked(edit{record: r, deleted: true, note: why}))
 }
 
 // objectError adds to an error what the call was about.

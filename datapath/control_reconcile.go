@@ -3,10 +3,12 @@
 package datapath
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"foundry/bpf"
@@ -39,8 +41,9 @@ func (c *Control) Reconcile(ctx context.Context, dryRun bool) ([]Change, error) 
 
 // survey is what does not fit to the records.
 type survey struct {
-	gone   map[string]bool // endpoints without their pair
-	orphan []string        // host's ends that are nobody's
+	gone   map[string]bool   // endpoints without their pair
+	orphan []string          // host's ends that are nobody's
+	failed map[string]string // endpoints with a pair that no program can be attached to, and why
 }
 
 func (c *Control) reconcileLocked(ctx context.Context, dryRun bool) ([]Change, error) {
@@ -56,12 +59,58 @@ func (c *Control) reconcileLocked(ctx context.Context, dryRun bool) ([]Change, e
 		return nil, err
 	}
 	underlay := c.followAtStartLocked()
-	changes, err := c.data.Set(c.stateLocked(found))
+	changes, err := c.setLocked(found)
 	if err = errors.Join(underlay, err); err != nil {
 		return changes, err
 	}
 	c.step("set")
 	return append(changes, found.changes()...), c.clearLocked(found)
+}
+
+// setLocked makes maps and links what they are to be. One device that takes
+// no program is no reason to leave all others without theirs: its endpoint is
+// broken, until a later try succeeds; an uplink is used without XDP.
+func (c *Control) setLocked(found survey) (all []Change, err error) {
+	for range len(c.have.endpoints) + 2 {
+		changes, err := c.data.Set(c.stateLocked(found))
+		all = append(all, changes...)
+		if err == nil {
+			return all, nil
+		}
+		program, port := c.culpritLocked(found)
+		name, ours := c.have.hasPair(port)
+		switch u := c.have.underlay; {
+		case ours && found.failed[name] == "":
+			c.log.Error("endpoint is broken", "endpoint", name, "cause", err)
+			found.failed[name] = err.Error()
+		case program == "xdp_uplink" && u.XDP == XDPAuto && u.Native:
+			c.log.Warn("the uplink runs no XDP", "device", u.Ifname, "error", err)
+			without := *u
+			without.Native = false
+			if failed := c.recordLocked(edit{record: without, note: err.Error()}); failed != nil {
+				return all, errors.Join(err, failed)
+			}
+		default:
+			return all, err
+		}
+	}
+	return all, err
+}
+
+// culpritLocked is the first program that is still not attached, and where.
+func (c *Control) culpritLocked(found survey) (program string, port int) {
+	left, err := c.data.Diff(c.stateLocked(found))
+	if err != nil {
+		return "", 0
+	}
+	for _, change := range left {
+		if change.Object == "link" && (change.Verb == "attach" || change.Verb == "update") {
+			name, number, _ := strings.Cut(change.Key, "-")
+			port, _ = strconv.Atoi(number)
+			return name, port
+		}
+	}
+	return "", 0
 }
 
 // followAtStartLocked makes the underlay what it is, in the record alone: the
@@ -81,7 +130,9 @@ func (c *Control) followAtStartLocked() error {
 }
 
 func (c *Control) stateLocked(found survey) State {
-	return c.have.state(func(name string) bool { return found.gone[name] || c.pending[name] != nil })
+	return c.have.state(func(name string) bool {
+		return found.gone[name] || found.failed[name] != "" || c.pending[name] != nil
+	})
 }
 
 func (c *Control) surveyLocked() (s survey, err error) {
@@ -89,16 +140,15 @@ func (c *Control) surveyLocked() (s survey, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.gone = map[string]bool{}
+	s.gone, s.failed = map[string]bool{}, map[string]string{}
 	owned := map[string]bool{c.prefix() + "vxlan": true}
 	for _, t := range c.pending {
 		owned[t.hostName] = true
 	}
 	for _, r := range c.have.endpoints {
 		owned[r.HostName] = true
-		s.gone[r.Name] = c.pending[r.Name] == nil && (r.Broken != "" || links[r.Ifindex] != r.HostName)
-		if !s.gone[r.Name] {
-			delete(s.gone, r.Name)
+		if c.pending[r.Name] == nil && links[r.Ifindex] != r.HostName {
+			s.gone[r.Name] = true
 		}
 	}
 	for _, name := range links {
@@ -129,26 +179,23 @@ func (c *Control) clearLocked(s survey) error {
 		errs = append(errs, veth.Delete(name))
 	}
 	var edits []edit
-	for name := range s.gone {
-		r := c.have.endpoints[name]
-		why := "its pair is gone"
-		if r.Broken != "" {
-			why = r.Broken
+	for _, r := range c.endpointsLocked() {
+		switch {
+		case s.gone[r.Name]:
+			why := cmp.Or(r.Broken, "its pair is gone")
+			c.log.Warn("removing an endpoint", "endpoint", r.Name, "cause", why)
+			// Its host's end may be there under another number.
+			errs = append(errs, veth.Delete(r.HostName))
+			edits = append(edits, edit{record: r, deleted: true, note: why})
+		case r.Broken != s.failed[r.Name] && c.pending[r.Name] == nil:
+			r.Broken = s.failed[r.Name]
+			edits = append(edits, edit{record: r, note: cmp.Or(r.Broken, "it forwards again")})
 		}
-		c.log.Warn("removing an endpoint", "endpoint", name, "cause", why)
-		// Its host's end may be there under another number or name.
-		errs = append(errs, veth.Delete(r.HostName))
-		edits = append(edits, edit{record: r, deleted: true, note: why})
 	}
-	slices.SortFunc(edits, func(a, b edit) int {
-		_, x := kindOf(a.record)
-		_, y := kindOf(b.record)
-		return strings.Compare(x, y)
-	})
 	c.step("clear")
 	err := c.recordLocked(edits...)
 	if err == nil {
-		c.counts.removed += uint64(len(edits))
+		c.counts.removed += uint64(len(s.gone))
 	}
 	return errors.Join(append(errs, err)...)
 }

@@ -158,8 +158,18 @@ func (r EndpointRecord) ips() []netip.Addr {
 	return list
 }
 
+// hasPair is the endpoint that a host's end is of, be it broken or not.
+func (h *records) hasPair(port int) (name string, ok bool) {
+	for _, e := range h.endpoints {
+		if e.Ifindex == port && port > 0 {
+			return e.Name, true
+		}
+	}
+	return "", false
+}
+
 // state is what maps and links are to be. Endpoints for which skip is true are
-// left out, and broken ones.
+// left out.
 func (h *records) state(skip func(name string) bool) (s State) {
 	if h.underlay != nil {
 		s.Underlay = h.underlay.state()
@@ -168,7 +178,7 @@ func (h *records) state(skip func(name string) bool) (s State) {
 		s.Networks = append(s.Networks, n.state())
 	}
 	for _, e := range h.endpoints {
-		if e.Broken == "" && !skip(e.Name) {
+		if !skip(e.Name) {
 			s.Endpoints = append(s.Endpoints, e.state())
 		}
 	}

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+
 	"foundry/bpf"
 	"foundry/datapath/veth"
 )
@@ -151,4 +155,61 @@ func TestBrokenEndpoint(t *testing.T) {
 		t.Errorf("event: got %+v", e)
 	}
 	clean(t, c)
+}
+
+// A device that takes no program is the trouble of its endpoint alone.
+func TestStartWithAForeignProgram(t *testing.T) {
+	s := newSite(t)
+	c := s.start(t)
+	addNetwork(t, c)
+	a, b := endpoint(t, "a", "10.0.0.1/24"), endpoint(t, "b", "10.0.0.2/24")
+	a.Mode = ModeXDP
+	gotA, gotB := add(t, c, a), add(t, c, b)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []hook{{"xdp_endpoint", gotA.Ifindex}, {"tc_endpoint", gotB.Ifindex}} {
+		if err := os.Remove(c.data.path(h)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreign := xdpProgram(t, gotA.Ifindex)
+	c = s.start(t)
+	status, list := c.Status(), c.ListEndpoints()
+	if status.Broken != 1 || len(list) != 2 || !strings.Contains(list[0].Broken, "another XDP program is attached") || list[1].Broken != "" {
+		t.Fatalf("got %+v, %+v", status, list)
+	}
+	if _, there := c.data.inForce.endpoints[gotB.Ifindex]; !there {
+		t.Error("b forwards nothing")
+	}
+	if err := foreign.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Reconcile(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if status := c.Status(); status.Broken != 0 || status.Lost+status.Removed != 0 {
+		t.Errorf("healed: got %+v", status)
+	}
+	if out, err := in(t, b.NetNS, "busybox ping -c 1 -W 5 10.0.0.1"); err != nil {
+		t.Errorf("ping: %v\n%s", err, out)
+	}
+	clean(t, c)
+}
+
+// xdpProgram attaches a program that passes everything.
+func xdpProgram(t *testing.T, ifindex int) link.Link {
+	t.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "GPL", AttachType: ebpf.AttachXDP,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var l link.Link
+	eventually(t, "the program that was there is gone", func() bool {
+		l, err = attachXDP(p, ifindex)
+		return err == nil
+	})
+	return l
 }

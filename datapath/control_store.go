@@ -131,6 +131,12 @@ func (c *Control) changeLocked(do, undo Delta, edits ...edit) error {
 		return ErrClosed
 	}
 	_, err := c.data.Update(do)
+	if errors.Is(err, ErrNotSet) {
+		// An earlier call ended half way: begin with what is recorded.
+		if _, err = c.reconcileLocked(context.Background(), false); err == nil {
+			_, err = c.data.Update(do)
+		}
+	}
 	if err == nil {
 		c.step("maps")
 		err = c.recordLocked(edits...)

@@ -87,7 +87,7 @@ func (r UnderlayRecord) complete() (UnderlayRecord, error) {
 // observe fills in what the device says. What it lacks is the record's
 // Problem; what it cannot do is an error.
 func (r UnderlayRecord) observe(u veth.Uplink) (UnderlayRecord, error) {
-	r.Ifname, r.Ifindex, r.MTU, r.MAC, r.Problem = u.Name, u.Ifindex, u.MTU, u.MAC, ""
+	r.Ifname, r.Ifindex, r.MTU, r.MAC, r.GSO, r.Problem = u.Name, u.Ifindex, u.MTU, u.MAC, u.GSO, ""
 	// On a veth, XDP takes segmentation offload from the other end: only who asks gets it.
 	r.Native = u.NativeXDP && (r.XDP == XDPOn || r.XDP == XDPAuto && u.Driver != "veth")
 	if r.XDP == XDPOn && !u.NativeXDP {
@@ -180,7 +180,10 @@ func (c *Control) switchUnderlayLocked(r UnderlayRecord, why string) error {
 		do.Put.Peers = append(do.Put.Peers, next.peer(p))
 		undo.Put.Peers = append(undo.Put.Peers, c.have.peer(p))
 	}
-	return c.changeLocked(do, undo, edit{record: r, note: why})
+	was := c.have.segments()
+	err := c.changeLocked(do, undo, edit{record: r, note: why})
+	c.resizeLocked(was)
+	return err
 }
 
 // tunnel makes the device that the kernel needs to write outer headers, or
@@ -238,6 +241,7 @@ func (c *Control) DeleteUnderlay(context.Context) error {
 		return objectError("delete", KindUnderlay, r.Ifname, &ObjectError{Err: ErrInUse, Owner: "peer " + ip.String(), Remedy: "delete the peers first"})
 	}
 	undo := Delta{HasUnderlay: true, Put: State{Underlay: r.state()}}
+	defer c.resizeLocked(c.have.segments())
 	if err := c.changeLocked(Delta{HasUnderlay: true}, undo, edit{record: r, deleted: true}); err != nil {
 		return objectError("delete", KindUnderlay, r.Ifname, err)
 	}
