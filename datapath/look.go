@@ -5,7 +5,12 @@ package datapath
 import (
 	"fmt"
 	"slices"
+
+	"foundry/bpf"
 )
+
+// ABI is the layout of the maps.
+const ABI = bpf.ABI
 
 // EndpointAt returns the name of the endpoint whose host's end has a number,
 // as Drop.Endpoint has it; "" when there is none.

@@ -41,9 +41,11 @@ type capabilityRow struct {
 func (a *app) netStatus() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Print how the data plane is, and what this host can do",
+		Long: "Print how the data plane is, and what this host can do, which is found out once by doing it, between network\n" +
+			"namespaces of the server's own, and takes a few seconds. Before anything was added, that is left out.",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.asking(func(ctx context.Context, g *agent, _ []string) error {
-			s, err := g.GetStatus(ctx, &api.GetStatusRequest{})
+			s, err := g.GetStatus(ctx, &api.GetStatusRequest{Capabilities: true})
 			if err != nil {
 				return err
 			}

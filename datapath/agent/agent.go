@@ -34,12 +34,13 @@ const (
 	leaveTime   = time.Second // for calls that run when the agent is closed
 )
 
-// Config says what an Agent serves. All but Log and Version is needed.
+// Config says what an Agent serves. BPFFS and Store are needed.
 type Config struct {
 	BPFFS   string // directory of this instance's pins; made when the data plane is opened
 	Store   string // file with its records
 	Version string // of the program
 	Log     *slog.Logger
+	History int // changes that are kept for watches; 0: as datapath.ControlConfig
 	// Prepare is called before the data plane is opened, to see to it that
 	// BPFFS can be made; nil: it can.
 	Prepare func() error
@@ -136,7 +137,7 @@ func (a *Agent) openLocked(ctx context.Context) (*datapath.Control, error) {
 		}
 	}
 	// Who asked first may go away; what is opened is for all.
-	control, err := datapath.StartControl(context.WithoutCancel(ctx), datapath.ControlConfig{Dir: a.config.BPFFS, Store: a.config.Store, Log: a.log})
+	control, err := datapath.StartControl(context.WithoutCancel(ctx), datapath.ControlConfig{Dir: a.config.BPFFS, Store: a.config.Store, Log: a.log, History: a.config.History})
 	if err != nil {
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}

@@ -22,9 +22,9 @@ func (a *Agent) GetVersion(context.Context, *api.GetVersionRequest) (*api.GetVer
 }
 
 // GetStatus is that of the API.
-func (a *Agent) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
+func (a *Agent) GetStatus(ctx context.Context, req *api.GetStatusRequest) (*api.GetStatusResponse, error) {
 	c, err := a.inUse(ctx)
-	resp := &api.GetStatusResponse{Bpffs: a.config.BPFFS, Store: a.config.Store}
+	resp := &api.GetStatusResponse{Bpffs: a.config.BPFFS, Store: a.config.Store, Abi: datapath.ABI}
 	if c == nil {
 		return resp, err
 	}
@@ -35,6 +35,15 @@ func (a *Agent) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.Ge
 	resp.Repaired, resp.Removed, resp.Lost = s.Repaired, s.Removed, s.Lost
 	if u, ok := c.Underlay(); ok {
 		resp.Underlay = apiUnderlay(u)
+	}
+	if req.GetCapabilities() {
+		able, err := c.Capabilities(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp.Capabilities = each(able.List, func(n datapath.Capability) *api.Capability {
+			return &api.Capability{Name: n.Name, Value: n.Value, Reason: n.Reason}
+		})
 	}
 	return resp, nil
 }

@@ -392,6 +392,7 @@ func (x *GetVersionResponse) GetServer() string {
 
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Capabilities  bool                   `protobuf:"varint,1,opt,name=capabilities,proto3" json:"capabilities,omitempty"` // those too; the first time this takes a test that lasts seconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -424,6 +425,13 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 	return file_agent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetStatusRequest) GetCapabilities() bool {
+	if x != nil {
+		return x.Capabilities
+	}
+	return false
 }
 
 type GetStatusResponse struct {
@@ -3561,8 +3569,9 @@ const file_agent_proto_rawDesc = "" +
 	"\x12GetVersionResponse\x12\x14\n" +
 	"\x05major\x18\x01 \x01(\rR\x05major\x12\x14\n" +
 	"\x05minor\x18\x02 \x01(\rR\x05minor\x12\x16\n" +
-	"\x06server\x18\x03 \x01(\tR\x06server\"\x12\n" +
-	"\x10GetStatusRequest\"\x91\x04\n" +
+	"\x06server\x18\x03 \x01(\tR\x06server\"6\n" +
+	"\x10GetStatusRequest\x12\"\n" +
+	"\fcapabilities\x18\x01 \x01(\bR\fcapabilities\"\x91\x04\n" +
 	"\x11GetStatusResponse\x12\x14\n" +
 	"\x05bpffs\x18\x01 \x01(\tR\x05bpffs\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
