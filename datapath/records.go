@@ -106,6 +106,7 @@ type UnderlayRecord struct {
 	Ifindex int    `json:"ifindex,omitempty"` // 0: the device is gone
 	MTU     int    `json:"mtu,omitempty"`
 	MAC     MAC    `json:"mac,omitzero"`
+	GSO     int    `json:"gso,omitempty"`    // largest frame of many segments that it takes whole
 	Using   string `json:"using,omitempty"`  // the encapsulation in use: bpf or kernel
 	Tunnel  int    `json:"tunnel,omitempty"` // of kernel: its VXLAN device
 	Native  bool   `json:"native,omitempty"` // XDP is in use

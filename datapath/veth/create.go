@@ -82,6 +82,9 @@ func (m maker) pair() (p Pair, err error) {
 	if err := m.raise(link); err != nil {
 		return p, fmt.Errorf("%s: %w", m.Name, err)
 	}
+	if err := m.ready(peer); err != nil {
+		return p, fmt.Errorf("%s: %w", m.Peer, err)
+	}
 	p = Pair{Name: m.Name, Ifindex: link.Attrs().Index, PeerIfindex: peer.Index}
 	if p.MAC, err = m.settle(peer); err != nil {
 		return Pair{}, fmt.Errorf("%s: %w", m.Peer, err)
@@ -130,7 +133,7 @@ func (m maker) dress(peer netlink.Link) error {
 			return err
 		}
 	}
-	if m.GSO > defaultGSO {
+	if m.GSO > LeastGSO {
 		if err := setGSO(m.inside, peer, m.GSO); err != nil {
 			return fmt.Errorf("set segments: %w", err)
 		}

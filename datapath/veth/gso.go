@@ -15,8 +15,8 @@ import (
 // larger is faster; but a device that takes less has the frame cut into its
 // segments in software, which costs more than all that was won.
 const (
-	MostGSO    = 192 << 10
-	defaultGSO = 64 << 10
+	MostGSO  = 192 << 10
+	LeastGSO = 64 << 10 // what everybody takes
 )
 
 // SetGSO says how large frames of many segments a container's end may send. A
@@ -58,7 +58,7 @@ func gsoOf(a *netlink.LinkAttrs) int {
 		size = min(size, v4)
 	}
 	if size == 0 {
-		return defaultGSO
+		return LeastGSO
 	}
 	return min(size, MostGSO)
 }

@@ -31,7 +31,7 @@ func TestGSO(t *testing.T) {
 	if got := sizes(); got != MostGSO {
 		t.Errorf("made with %d: got %d", MostGSO, got)
 	}
-	for _, size := range []int{defaultGSO, 100_000} {
+	for _, size := range []int{LeastGSO, 100_000} {
 		if err := SetGSO(ns, "eth0", size); err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestGSO(t *testing.T) {
 			t.Errorf("set to %d: got %d", size, got)
 		}
 	}
-	if err := SetGSO(ns, "eth7", defaultGSO); err == nil {
+	if err := SetGSO(ns, "eth7", LeastGSO); err == nil {
 		t.Error("of no device: no error")
 	}
 }
