@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # guest.sh TALLY COUNTS [GUEST...]: what only a host with cgroup v2 alone, an older kernel or more rights can show.
 # test.sh calls it. There are three guests, each booted once: uml (user-mode Linux: quick), debian (Debian's stock
-# kernel, emulated: slow, with all controllers) and systemd (the same kernel with systemd as process 1). One that gives
-# no result is a failure, never a skip.
+# kernel, emulated: slow, with all controllers) and systemd (the same kernel with systemd as process 1). A fourth, wire,
+# is booted by a test on this host, which is at the other end of its network. One that gives no result is a failure,
+# never a skip.
 set -u
 cd "$(dirname "$0")/.."
 tally=$1 counts=$2
 shift 2
-[ $# -gt 0 ] || set -- uml debian systemd
+[ $# -gt 0 ] || set -- uml debian systemd wire
 export FOUNDRY_CACHE=${FOUNDRY_CACHE:-$HOME/.cache/foundry}
 build=$PWD/bin/guest
 tools=$build/cache/tools/containerd-2.4.2 # copies: the cache may be below /tmp, and a guest has its own /tmp
@@ -90,12 +91,19 @@ events() {
 	done <"$1/tests"
 }
 
+# wire: frames between the two kernels
+wire() { FOUNDRY_GUEST=1 go test -json -count=1 -timeout 20m -run '^TestInteropGuest$' ./integration/net | "$tally" -counts "$counts"; }
+
 failed=0
 if ! prepare; then
 	"$tally" -counts "$counts" -stage "guests: prepare" -code 1
 	exit 1
 fi
 for guest in "$@"; do
+	if [ "$guest" = wire ]; then
+		wire || failed=1
+		continue
+	fi
 	out=$build/$guest
 	rm -rf "$out"
 	mkdir -p "$out"
