@@ -105,16 +105,19 @@ func (f *fabric) inside() int {
 	return f.mtu - bpf.Overhead4
 }
 
-// remove takes a container away and tells all hosts first.
+// remove takes a container away, after all hosts have been told.
 func (c *container) remove() {
 	c.h.f.Helper()
 	c.h.containers = slices.DeleteFunc(c.h.containers, func(other *container) bool { return other == c })
 	if c.h.control != nil {
 		c.forget()
-		return
+	} else {
+		c.h.f.sync()
+		if err := c.h.ns.Do(func() error { return veth.Delete(c.name) }); err != nil {
+			c.h.f.Fatal(err)
+		}
 	}
-	c.h.f.sync()
-	if err := c.h.ns.Do(func() error { return veth.Delete(c.name) }); err != nil {
+	if err := c.ns.Close(); err != nil {
 		c.h.f.Fatal(err)
 	}
 }

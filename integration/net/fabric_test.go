@@ -3,6 +3,7 @@
 package net
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,6 +29,7 @@ type wire struct {
 	xdp      bool // programs of XDP on the uplinks
 	kernel   bool // outer headers are the kernel's
 	control  bool // hosts have control planes, in processes of their own
+	maxFDB   int
 	switched bool // two hosts have a switch between them, too
 }
 
@@ -65,7 +67,7 @@ type fabric struct {
 // host is a network namespace with a data plane of its own.
 type host struct {
 	f          *fabric
-	name       string
+	name, dir  string
 	ns         *veth.NS
 	dp         *datapath.Datapath // one of the two
 	control    *control
@@ -128,14 +130,14 @@ func newHosts(t *testing.T, hosts int, w wire) *fabric {
 
 func (f *fabric) newHost(dir string) *host {
 	f.Helper()
-	h := &host{f: f, name: filepath.Base(dir), ns: newNS(f.T), nextHop: map[*host]datapath.MAC{}}
+	h := &host{f: f, name: filepath.Base(dir), dir: dir, ns: newNS(f.T), nextHop: map[*host]datapath.MAC{}}
 	if f.wire.control {
 		f.purge(dir)
 		h.control = h.startControl(dir)
 		return h
 	}
 	err := h.ns.Do(func() (err error) {
-		h.dp, err = datapath.Open(datapath.Config{Dir: dir})
+		h.dp, err = datapath.Open(datapath.Config{Dir: dir, MaxFDB: f.maxFDB})
 		return err
 	})
 	if err != nil {
@@ -162,7 +164,7 @@ func newNS(t *testing.T) *veth.NS {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := ns.Close(); err != nil {
+		if err := ns.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			t.Error(err)
 		}
 	})

@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"foundry/datapath/veth"
@@ -108,6 +110,31 @@ func (p *pinger) batch(ip netip.Addr, from, to int) error {
 			return fmt.Errorf("packets of %d to %d bytes: %d unanswered: %w", from, to-1, len(missing), err)
 		}
 		delete(missing, size)
+	}
+	return nil
+}
+
+// each wants one echo of each of several.
+func (p *pinger) each(ips []netip.Addr) error {
+	const size = 100
+	missing := map[string]bool{}
+	for _, ip := range ips {
+		if _, err := p.conn.WriteTo(p.echo(size), &net.IPAddr{IP: ip.AsSlice()}); err != nil {
+			return fmt.Errorf("send to %v: %w", ip, err)
+		}
+		missing[ip.String()] = true
+	}
+	if err := p.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	for b := make([]byte, 1<<16); len(missing) > 0; {
+		n, from, err := p.conn.ReadFrom(b)
+		if err != nil {
+			return fmt.Errorf("unanswered by %v: %w", slices.Sorted(maps.Keys(missing)), err)
+		}
+		if n == size-p.header+8 && b[0] == p.reply && binary.BigEndian.Uint16(b[4:]) == p.id {
+			delete(missing, from.String())
+		}
 	}
 	return nil
 }

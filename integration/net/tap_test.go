@@ -41,7 +41,7 @@ func (f *fabric) tap(ns *veth.NS, device, name string) *tap {
 	if err != nil {
 		f.Fatalf("tap %s: %v", device, err)
 	}
-	f.Cleanup(func() { unix.Close(t.fd) })
+	f.Cleanup(t.close)
 	t.must("enlarge buffer", unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20))
 	t.must("see what comes only", unix.SetsockoptInt(t.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
 	return t
@@ -58,6 +58,13 @@ func (t *tap) must(what string, err error) {
 	if err != nil {
 		t.f.Fatalf("%s: %s: %v", t.name, what, err)
 	}
+}
+
+func (t *tap) close() {
+	if t.fd >= 0 {
+		unix.Close(t.fd)
+	}
+	t.fd = -1
 }
 
 // outgoing lets the tap see what goes.

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package net
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/gopacket/gopacket/layers"
+
+	"foundry/datapath"
+	"foundry/datapath/veth"
+)
+
+// crowd is very many endpoints of one host, with their other ends in one
+// namespace, where nobody answers but the test: neighbour tables are the
+// kernel's, not a namespace's, and hold a thousand entries in all.
+type crowd struct {
+	*fabric
+	h       *host
+	ns      *veth.NS
+	members []*container
+}
+
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	f := newFabric(t, 1, wire{})
+	c := &crowd{fabric: f, h: f.hosts[0], ns: newNS(t)}
+	err := c.ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.h.state()
+	s.Networks = []datapath.Network{{VNI: 100}}
+	c.h.set(s)
+	return c
+}
+
+// join adds the next member, and says how long its devices and its entries took.
+func (c *crowd) join() (devices, entries time.Duration) {
+	c.Helper()
+	m := c.h.plan(place{vni: 100, n: len(c.members) + 1})
+	begin := time.Now()
+	pair, err := veth.Create(veth.Config{Name: m.name, Host: c.h.ns, NS: c.ns, Peer: fmt.Sprint("eth", m.n), MAC: m.mac})
+	if err != nil {
+		c.Fatal(err)
+	}
+	made := time.Now()
+	m.ifindex, m.mtu = pair.Ifindex, 1500
+	c.update(datapath.Delta{Put: datapath.State{Endpoints: []datapath.Endpoint{m.endpoint()}}})
+	c.members = append(c.members, m)
+	return made.Sub(begin), time.Since(made)
+}
+
+func (c *crowd) update(d datapath.Delta) {
+	c.Helper()
+	if _, err := in(c.h.ns, func() ([]datapath.Change, error) { return c.h.dp.Update(d) }); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// programs counts maps, links, and the links of each program.
+func (c *crowd) programs() map[string]int {
+	c.Helper()
+	maps, err := filepath.Glob(filepath.Join(c.h.dir, "v*", "maps", "*"))
+	if err != nil {
+		c.Fatal(err)
+	}
+	links, err := filepath.Glob(filepath.Join(c.h.dir, "links", "*"))
+	if err != nil {
+		c.Fatal(err)
+	}
+	got := map[string]int{"maps": len(maps), "links": len(links)}
+	for _, pin := range links {
+		l, err := link.LoadPinnedLink(pin, nil)
+		if err != nil {
+			c.Fatal(err)
+		}
+		info, err := l.Info()
+		if err = errors.Join(err, l.Close()); err != nil {
+			c.Fatal(err)
+		}
+		got[fmt.Sprint("program ", info.Program)]++
+	}
+	return got
+}
+
+// A thousand endpoints of one network on one host: one program, no more maps
+// than for one, and each reaches each that it asks for.
+func TestThousand(t *testing.T) {
+	n := 1000
+	if testing.Short() {
+		n = 100
+	}
+	c := newCrowd(t)
+	var devices, entries []time.Duration
+	maps := 0
+	for range n {
+		d, e := c.join()
+		devices, entries = append(devices, d), append(entries, e)
+		if len(c.members) == 1 {
+			maps = c.programs()["maps"]
+		}
+	}
+	for name, took := range map[string][]time.Duration{"devices": devices, "entries and link": entries} {
+		first, last := mean(took[:n/10]), mean(took[n-n/10:])
+		t.Logf("%s of an endpoint: first tenth %v, last tenth %v: %.2f times", name, first, last, float64(last)/float64(first))
+	}
+	if got := c.programs(); len(got) != 3 || got["links"] != n || got["maps"] != maps {
+		t.Errorf("links, maps and programs: got %v, want %d links of 1 program, and %d maps", got, n, maps)
+	}
+	c.converse(0)
+	c.converse(n - 1)
+	begin := time.Now()
+	for len(c.members) > 1 {
+		m := c.members[len(c.members)-1]
+		c.update(datapath.Delta{DeleteEndpoints: []int{m.ifindex}})
+		c.members = c.members[:len(c.members)-1]
+	}
+	t.Logf("%v to remove the entries and link of one", time.Since(begin)/time.Duration(n-1))
+	if got := c.sizes(); got["host0 fdb"] != 1 || got["host0 ep_by_ifindex"] != 1 || got["host0 links"] != 1 {
+		t.Errorf("after all but one are gone: got %v", got)
+	}
+}
+
+func mean(list []time.Duration) (sum time.Duration) {
+	for _, d := range list {
+		sum += d
+	}
+	return (sum / time.Duration(len(list))).Round(time.Microsecond)
+}
+
+// converse has one member ask for the MAC of each other, send it a frame, and
+// get one back.
+func (c *crowd) converse(who int) {
+	c.Helper()
+	one := c.members[who]
+	asks := c.tap(c.ns, fmt.Sprint("eth", one.n), one.String())
+	for _, m := range c.members {
+		if m == one {
+			continue
+		}
+		asks.send(request(one, m))
+		if answer := asks.next(patience); answer == nil || string(answer[6:12]) != string(m.mac[:]) || string(answer[28:32]) != string(m.ip4.AsSlice()) {
+			c.Fatalf("%v asked for %v: got % x", one, m.ip4, answer)
+		}
+		other := c.tap(c.ns, fmt.Sprint("eth", m.n), m.String())
+		mark := fmt.Sprintf("%d to %d.", one.n, m.n)
+		asks.send(datagram(one, m, mark))
+		if got := carrying([][]byte{other.next(patience)}, mark); got != 1 {
+			c.Fatalf("%v -> %v: nothing came", one, m)
+		}
+		other.send(datagram6(m, one, mark))
+		if got := carrying([][]byte{asks.next(patience)}, mark); got != 1 {
+			c.Fatalf("%v -> %v: nothing came", m, one)
+		}
+		other.close()
+	}
+}
+
+// request is ARP's.
+func request(from, to *container) []byte {
+	return frame(ethernet(from.mac, all(), layers.EthernetTypeARP), &layers.ARP{AddrType: layers.LinkTypeEthernet,
+		Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: layers.ARPRequest, SourceHwAddress: from.mac[:],
+		SourceProtAddress: from.ip4.AsSlice(), DstHwAddress: make([]byte, 6), DstProtAddress: to.ip4.AsSlice()})
+}
+
+// A million entries besides: the few that are talked to are found as fast as
+// ever, and one that comes is found at once.
+func TestMillionBesides(t *testing.T) {
+	n := 1_000_000
+	if testing.Short() {
+		n = 20_000
+	}
+	f := newHosts(t, 2, wire{maxFDB: n + 1000})
+	f.pair(f.hosts[0].ns, "up0", f.hosts[1].ns, "up0")
+	for i, h := range f.hosts {
+		h.uplink("up0", f.vtep(i))
+	}
+	f.sync()
+	a, b := f.hosts[0].container(place{vni: 100, n: 1}), f.hosts[1].container(place{vni: 100, n: 2})
+	a.streams(b, b.ip4, 64<<20)
+	begin := time.Now()
+	f.hosts[0].besides(b.h.ip, n)
+	t.Logf("%d remotes in %v", n, time.Since(begin).Round(time.Millisecond))
+	if got := f.sizes()["host0 fdb"]; got != n+2 {
+		t.Errorf("FDB: got %d entries, want %d", got, n+2)
+	}
+	a.reaches(b)
+	a.streams(b, b.ip4, 64<<20)
+	b.streams(a, a.ip6, few)
+	f.intact()
+	f.drops()
+}
+
+// besides adds remotes that nobody talks to, in parts.
+func (h *host) besides(peer netip.Addr, n int) {
+	h.f.Helper()
+	const part = 50_000
+	for done := 0; done < n; done += part {
+		var d datapath.Delta
+		for i := done; i < min(done+part, n); i++ {
+			mac := datapath.MAC{2, 1}
+			binary.BigEndian.PutUint32(mac[2:], uint32(i))
+			ip := binary.BigEndian.AppendUint32(nil, 11<<24+uint32(i))
+			d.Put.Remotes = append(d.Put.Remotes, datapath.Remote{VNI: 100, MAC: mac, Addrs: []netip.Addr{netip.AddrFrom4([4]byte(ip))}, Peer: peer})
+		}
+		if _, err := in(h.ns, func() ([]datapath.Change, error) { return h.dp.Update(d) }); err != nil {
+			h.f.Fatal(err)
+		}
+	}
+}
