@@ -17,7 +17,7 @@ const (
 	maxReaders    = 8 // goroutines that read statistics for operators; a cgroup that hangs keeps one
 
 	drainTime  = 10 * time.Second // for the rest of the output at Delete; the runc shim's
-	removeTime = 2 * time.Second  // for a Delete under way before Pids answers all the same
+	removeTime = time.Second      // for a Delete under way before Pids answers all the same
 	pidsTime   = 2 * time.Second  // for the cgroup to list its processes
 	killTime   = 10 * time.Second // for the rest of a container to die after its init
 )
