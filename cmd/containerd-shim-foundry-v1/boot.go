@@ -106,12 +106,12 @@ func environment() []string {
 	return append([]string{"PATH=" + path}, places()...)
 }
 
-// places is what of containerd's environment says where traces go, and where
-// programs are pinned. The name of the service is not among it: containerd
+// places is what of containerd's environment says where traces go, where
+// programs are pinned, and how large their tables are. The name of the service is not among it: containerd
 // gives each shim another.
 func places() (kept []string) {
 	for _, v := range syscall.Environ() {
-		for _, prefix := range [...]string{"OTEL_EXPORTER_OTLP_", "OTEL_TRACES_", "OTEL_RESOURCE_ATTRIBUTES=", "OTEL_SDK_DISABLED=", "FOUNDRY_BPFFS="} {
+		for _, prefix := range [...]string{"OTEL_EXPORTER_OTLP_", "OTEL_TRACES_", "OTEL_RESOURCE_ATTRIBUTES=", "OTEL_SDK_DISABLED=", "FOUNDRY_BPFFS=", "FOUNDRY_MAX_FDB="} {
 			if len(v) > len(prefix) && v[:len(prefix)] == prefix {
 				kept = append(kept, v)
 			}

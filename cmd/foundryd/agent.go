@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -34,7 +35,18 @@ func newAgent(root string, log *slog.Logger) *agent.Agent {
 	v, _ := build()
 	return agent.New(agent.Config{
 		BPFFS: filepath.Join(pins, filepath.Base(root)), Store: filepath.Join(root, "net.db"), Version: v, Log: log, Prepare: prepare,
+		MaxFDB: maxFDB(log),
 	})
+}
+
+// maxFDB is how many entries the FDB has room for; 0 is the usual number.
+func maxFDB(log *slog.Logger) int {
+	text := os.Getenv("FOUNDRY_MAX_FDB")
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil && text != "" {
+		log.Error("the FDB has its usual size", "FOUNDRY_MAX_FDB", text, "err", err)
+	}
+	return int(n)
 }
 
 // serveAgent takes over the networks that there are, and answers about them.

@@ -40,6 +40,7 @@ type Config struct {
 	Store   string // file with its records
 	Version string // of the program
 	Log     *slog.Logger
+	MaxFDB  int // entries of the FDB; 0: as datapath.ControlConfig
 	History int // changes that are kept for watches; 0: as datapath.ControlConfig
 	// Prepare is called before the data plane is opened, to see to it that
 	// BPFFS can be made; nil: it can.
@@ -137,7 +138,8 @@ func (a *Agent) openLocked(ctx context.Context) (*datapath.Control, error) {
 		}
 	}
 	// Who asked first may go away; what is opened is for all.
-	control, err := datapath.StartControl(context.WithoutCancel(ctx), datapath.ControlConfig{Dir: a.config.BPFFS, Store: a.config.Store, Log: a.log, History: a.config.History})
+	control, err := datapath.StartControl(context.WithoutCancel(ctx), datapath.ControlConfig{Dir: a.config.BPFFS, Store: a.config.Store, Log: a.log,
+		History: a.config.History, MaxFDB: a.config.MaxFDB})
 	if err != nil {
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
