@@ -211,13 +211,18 @@ func (c *Control) makePair(r EndpointRecord, ns *veth.NS, segments int) (veth.Pa
 	return pair, err
 }
 
+// instanceLen is how many characters tell an instance from others: with the
+// 25 bits of them, and the 40 that are left for its endpoints, no two are the same.
+const instanceLen = 5
+
 // prefix is how the names of the host's ends begin, of this instance alone.
-func (c *Control) prefix() string { return "fd" + short(filepath.Clean(c.config.Dir), 4) }
+func (c *Control) prefix() string { return "fd" + short(filepath.Clean(c.config.Dir), instanceLen) }
 
 // hostName is made of the endpoint's name, so that what a killed process has
-// left is found.
+// left is found. It is as long as a name may be.
 func (c *Control) hostName(name string) string {
-	return c.prefix() + short(name, maxIfname-len("fd")-4)
+	prefix := c.prefix()
+	return prefix + short(name, maxIfname-len(prefix))
 }
 
 func short(s string, length int) string {

@@ -148,6 +148,12 @@ func (c *Control) periodic(ctx context.Context) {
 	for _, change := range changes {
 		c.log.Warn("repaired the data plane", "change", change.String())
 	}
+	for _, p := range c.ListPeers() {
+		// What becomes of it the kernel tells, to notice.
+		if err := veth.Confirm(p.IP); err != nil && ctx.Err() == nil {
+			c.log.Debug("nobody confirms the next hop", "peer", p.IP, "error", err)
+		}
+	}
 	c.refreshPeers(ctx, func(PeerRecord) bool { return true })
 }
 

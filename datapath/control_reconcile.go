@@ -42,7 +42,7 @@ func (c *Control) Reconcile(ctx context.Context, dryRun bool) ([]Change, error) 
 // survey is what does not fit to the records.
 type survey struct {
 	gone   map[string]bool   // endpoints without their pair
-	orphan []string          // host's ends that are nobody's
+	orphan []string          // host's ends, and devices of tunnels, that are nobody's
 	failed map[string]string // endpoints with a pair that no program can be attached to, and why
 }
 
@@ -141,7 +141,10 @@ func (c *Control) surveyLocked() (s survey, err error) {
 		return s, err
 	}
 	s.gone, s.failed = map[string]bool{}, map[string]string{}
-	owned := map[string]bool{c.prefix() + "vxlan": true}
+	owned := map[string]bool{}
+	if c.have.underlay != nil {
+		owned[c.tunnelName(*c.have.underlay)] = true
+	}
 	for _, t := range c.pending {
 		owned[t.hostName] = true
 	}
@@ -166,7 +169,7 @@ func (s survey) changes() (list []Change) {
 	}
 	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
 	for _, name := range s.orphan {
-		list = append(list, Change{"delete", "pair", name, 1})
+		list = append(list, Change{"delete", "device", name, 1})
 	}
 	return list
 }
@@ -175,8 +178,12 @@ func (s survey) changes() (list []Change) {
 func (c *Control) clearLocked(s survey) error {
 	var errs []error
 	for _, name := range s.orphan {
-		c.log.Warn("removing a pair that is nobody's", "device", name)
-		errs = append(errs, veth.Delete(name))
+		c.log.Warn("removing a device that is nobody's", "device", name)
+		remove := veth.Delete
+		if len(name) < maxIfname { // that of a tunnel: see hostName
+			remove = veth.DeleteVXLAN
+		}
+		errs = append(errs, remove(name))
 	}
 	var edits []edit
 	for _, r := range c.endpointsLocked() {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -82,9 +81,9 @@ func TestReconcile(t *testing.T) {
 	addNetwork(t, c)
 	a := add(t, c, endpoint(t, "a", "10.0.0.1/24"))
 	fdb := c.data.tc.Maps["fdb"]
+	takeLink(t, c, hook{"tc_endpoint", a.Ifindex})
 	if err := errors.Join(fdb.Delete(&bpf.FdbKey{Vni: a.VNI, Mac: bpf.Mac{B: a.MAC}}),
-		fdb.Put(&bpf.FdbKey{Vni: 9, Mac: bpf.Mac{B: macB}}, &bpf.FdbEntry{}),
-		os.Remove(filepath.Join(c.data.dir, "links", hook{"tc_endpoint", a.Ifindex}.String()))); err != nil {
+		fdb.Put(&bpf.FdbKey{Vni: 9, Mac: bpf.Mac{B: macB}}, &bpf.FdbEntry{})); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{fmt.Sprintf("attach link tc_endpoint-%d", a.Ifindex), "delete fdb 9 02:00:00:00:00:0b", "put fdb 100 " + a.MAC.String()}
@@ -165,13 +164,10 @@ func TestStartWithAForeignProgram(t *testing.T) {
 	a, b := endpoint(t, "a", "10.0.0.1/24"), endpoint(t, "b", "10.0.0.2/24")
 	a.Mode = ModeXDP
 	gotA, gotB := add(t, c, a), add(t, c, b)
+	takeLink(t, c, hook{"xdp_endpoint", gotA.Ifindex})
+	takeLink(t, c, hook{"tc_endpoint", gotB.Ifindex})
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
-	}
-	for _, h := range []hook{{"xdp_endpoint", gotA.Ifindex}, {"tc_endpoint", gotB.Ifindex}} {
-		if err := os.Remove(c.data.path(h)); err != nil {
-			t.Fatal(err)
-		}
 	}
 	foreign := xdpProgram(t, gotA.Ifindex)
 	c = s.start(t)
@@ -195,6 +191,18 @@ func TestStartWithAForeignProgram(t *testing.T) {
 		t.Errorf("ping: %v\n%s", err, out)
 	}
 	clean(t, c)
+}
+
+// takeLink takes a link away, as soon as it is there.
+func takeLink(t *testing.T, c *Control, h hook) {
+	t.Helper()
+	eventually(t, h.String()+" has a link", func() bool {
+		_, err := os.Stat(c.data.path(h))
+		return err == nil
+	})
+	if err := os.Remove(c.data.path(h)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // xdpProgram attaches a program that passes everything.

@@ -173,16 +173,22 @@ func (c *Control) switchUnderlayLocked(r UnderlayRecord, why string) error {
 	next.underlay = &r
 	do, undo := Delta{HasUnderlay: true}, Delta{HasUnderlay: true}
 	do.Put.Underlay = r.state()
+	var was UnderlayRecord
 	if c.have.underlay != nil {
-		undo.Put.Underlay = c.have.underlay.state()
+		was = *c.have.underlay
+		undo.Put.Underlay = was.state()
 	}
 	for _, p := range c.have.peers {
 		do.Put.Peers = append(do.Put.Peers, next.peer(p))
 		undo.Put.Peers = append(undo.Put.Peers, c.have.peer(p))
 	}
-	was := c.have.segments()
+	size := c.have.segments()
 	err := c.changeLocked(do, undo, edit{record: r, note: why})
-	c.resizeLocked(was)
+	c.resizeLocked(size)
+	if err != nil {
+		was, r = r, was
+	}
+	c.dropTunnel(was, r)
 	return err
 }
 
@@ -190,14 +196,35 @@ func (c *Control) switchUnderlayLocked(r UnderlayRecord, why string) error {
 // finds it.
 func (c *Control) tunnel(r UnderlayRecord) (UnderlayRecord, error) {
 	r.Tunnel = 0
-	if r.Using != EncapKernel {
+	name := c.tunnelName(r)
+	if name == "" {
 		return r, nil
 	}
 	var err error
-	if r.Tunnel, err = veth.CollectMD(c.prefix()+"vxlan", r.Port); err != nil {
-		return r, fmt.Errorf("%w (another VXLAN device may have port %d: choose another, or encapsulation %s)", err, r.Port, EncapBPF)
+	if r.Tunnel, err = veth.CollectMD(name, r.Port); err != nil {
+		return r, fmt.Errorf("%w (choose another port, or encapsulation %s)", err, EncapBPF)
 	}
 	return r, nil
+}
+
+// tunnelName is the device's, which is another one for each port; "" where
+// none is needed.
+func (c *Control) tunnelName(r UnderlayRecord) string {
+	if r.Using != EncapKernel {
+		return ""
+	}
+	return fmt.Sprintf("%sv%d", c.prefix(), r.Port)
+}
+
+// dropTunnel removes the device of an underlay that another came after.
+func (c *Control) dropTunnel(was, now UnderlayRecord) {
+	name := c.tunnelName(was)
+	if name == "" || name == c.tunnelName(now) {
+		return
+	}
+	if err := veth.DeleteVXLAN(name); err != nil {
+		c.log.Error("a device stays that nobody needs", "error", err)
+	}
 }
 
 // encap chooses who writes outer headers.
@@ -245,6 +272,7 @@ func (c *Control) DeleteUnderlay(context.Context) error {
 	if err := c.changeLocked(Delta{HasUnderlay: true}, undo, edit{record: r, deleted: true}); err != nil {
 		return objectError("delete", KindUnderlay, r.Ifname, err)
 	}
+	c.dropTunnel(r, UnderlayRecord{})
 	return nil
 }
 

@@ -4,8 +4,10 @@ package datapath
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"foundry/bpf"
 )
@@ -70,6 +72,32 @@ func TestPeerMovesToAnotherMAC(t *testing.T) {
 	if got := c.ListPeers()[0]; got.Stale || got.NextHop != (MAC{2, 0, 0, 0, 0xaa, 2}) || got.PathMTU != 1500 {
 		t.Errorf("peer: got %+v", got)
 	}
+}
+
+// A next hop that has another MAC and says nothing is found out: the kernel is
+// made to ask, as it does not send what the programs send.
+func TestPeerMovesSilently(t *testing.T) {
+	s := newSite(t)
+	far := uplink(t)
+	s.Interval = 200 * time.Millisecond
+	for _, setting := range []string{"delay_first_probe_time=1", "base_reachable_time_ms=500", "ucast_solicit=1", "retrans_time_ms=200"} {
+		name, value, _ := strings.Cut(setting, "=")
+		if err := os.WriteFile("/proc/sys/net/ipv4/neigh/up0/"+name, []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := s.start(t)
+	if _, err := c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "up0", Encap: EncapBPF}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AddPeer(t.Context(), PeerRecord{IP: vtepR}); err != nil {
+		t.Fatal(err)
+	}
+	reaches(t, c, MAC{2, 0, 0, 0, 0xaa, 1})
+	if out, err := in(t, far, "ip link set up0p address 02:00:00:00:aa:02"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	reaches(t, c, MAC{2, 0, 0, 0, 0xaa, 2})
 }
 
 // A peer that does not answer is stale: the kernel looks for it frame by frame.
@@ -151,11 +179,17 @@ func TestUnderlayChoices(t *testing.T) {
 		t.Fatalf("kernel: got %+v, %v", u, err)
 	}
 	clean(t, c)
+	if u, err = c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "up0", Encap: EncapKernel, Port: 4791}); err != nil || pairs(t, s) != c.tunnelName(u) {
+		t.Errorf("another port: got %+v, %v, devices %s", u, err, pairs(t, s))
+	}
 	if u, err = c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "up0"}); err != nil || u.Encap != EncapAuto || u.Using == "" || u.Port != 4789 {
 		t.Errorf("auto: got %+v, %v", u, err)
 	}
 	if u, err = c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "up0", Encap: EncapBPF, XDP: XDPOn}); err != nil || !u.Native {
 		t.Errorf("XDP: got %+v, %v", u, err)
+	}
+	if got := pairs(t, s); got != "" {
+		t.Errorf("devices that nobody needs: %s", got)
 	}
 	run(t, "ip link add br0 type bridge")
 	t.Cleanup(func() { run(t, "ip link del br0") })

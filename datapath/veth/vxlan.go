@@ -56,3 +56,18 @@ func collectMD(name string, port uint16) (int, error) {
 // maxVXLAN is the largest MTU that the kernel gives such a device: what fits
 // is known per VTEP, and checked there.
 const maxVXLAN = 65485
+
+// DeleteVXLAN removes a device that CollectMD made. Absent is success; a
+// device of another kind stays.
+func DeleteVXLAN(name string) error {
+	return asking("delete VXLAN device "+name, func(h *netlink.Handle) error {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return gone(err)
+		}
+		if v, ok := link.(*netlink.Vxlan); !ok || !v.FlowBased {
+			return fmt.Errorf("it is a device of type %s", link.Type())
+		}
+		return gone(h.LinkDel(link))
+	})
+}
