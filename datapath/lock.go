@@ -20,6 +20,9 @@ var errOurselves = errors.New("that is this process")
 // ErrNoBPFFS is what a directory is refused with where nothing can be pinned.
 var ErrNoBPFFS = errors.New("not on a bpffs: mount one there (mount -t bpf bpf /sys/fs/bpf), or name a directory on one")
 
+// Dir is the directory of the instance, which it has locked.
+func (d *Datapath) Dir() string { return d.dir }
+
 // lockDir makes the directory of an instance and locks it. bpffs has no files
 // to lock, but a directory of it can be. The lock goes with the process; the
 // open directory also keeps what is pinned alive when somebody unmounts it.

@@ -39,16 +39,33 @@ func (f Filter) Attach(fd int) error {
 	})
 }
 
-// Detach empties a place. Absent is success.
+// Detach empties a place, and takes the qdisc along after the last filter,
+// whoever made it. Absent is success.
 func (f Filter) Detach() error {
 	return asking("detach "+f.String(), func(h *netlink.Handle) error {
 		err := h.FilterDel(&netlink.BpfFilter{FilterAttrs: f.attrs(), Fd: -1})
+		if err == nil {
+			err = f.leave(h)
+		}
 		// No device; no clsact on it; no such filter.
 		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			return nil
 		}
 		return err
 	})
+}
+
+// leave removes a clsact that nobody has a filter on.
+func (f Filter) leave(h *netlink.Handle) error {
+	at := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: f.Ifindex}}
+	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		list, err := whole(func() ([]netlink.Filter, error) { return h.FilterList(at, parent) })
+		if err != nil || len(list) > 0 {
+			return err
+		}
+	}
+	return h.QdiscDel(&netlink.GenericQdisc{QdiscType: "clsact", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: f.Ifindex,
+		Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}})
 }
 
 // Program is the kernel's number of the program in a place, 0 if there is none.
