@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,5 +128,37 @@ func TestSlowReaderOfDrops(t *testing.T) {
 	}
 	if _, lost := next(t, r); lost != 0 {
 		t.Errorf("the same are told of twice: %d", lost)
+	}
+}
+
+// Every reason is in the operator's table, and nothing else is.
+func TestReasonsAreExplained(t *testing.T) {
+	page, err := os.ReadFile("../docs/network.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "### Reasons")
+	table, _, _ = strings.Cut(table, "\n## ")
+	explained := map[string]bool{}
+	for line := range strings.Lines(table) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		for i, word := range strings.Split(first, "`") {
+			if i%2 == 1 {
+				explained[word] = true
+			}
+		}
+	}
+	known, err := names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range known.Reasons {
+		if !explained[reason] && reason != "count" {
+			t.Errorf("docs/network.md does not say what %s is", reason)
+		}
+		delete(explained, reason)
+	}
+	if len(explained) > 0 {
+		t.Errorf("docs/network.md explains what there is not: %v", explained)
 	}
 }
