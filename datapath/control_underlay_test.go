@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
@@ -196,6 +197,42 @@ func TestUnderlayChoices(t *testing.T) {
 	run(t, "ip link set br0 up")
 	if _, err := c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "br0", Encap: EncapBPF, IPv4: vtepUs, XDP: XDPOn}); err == nil || !strings.Contains(err.Error(), "XDP is to be on") {
 		t.Errorf("XDP where there is none: got %v", err)
+	}
+	clean(t, c)
+}
+
+// Over IPv6 headers take 20 bytes more, and next hops are neighbours of IPv6.
+func TestUnderlayOfIPv6(t *testing.T) {
+	s := newSite(t)
+	far := uplink(t)
+	for _, line := range []string{"ip addr flush dev up0", "ip addr add 2001:db8::1/64 dev up0 nodad"} {
+		run(t, line)
+	}
+	if out, err := in(t, far, "ip addr add 2001:db8::2/64 dev up0p nodad"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c := s.start(t)
+	u, err := c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "up0", Encap: EncapBPF})
+	if err != nil || u.IPv4.IsValid() || u.IPv6 != netip.MustParseAddr("2001:db8::1") {
+		t.Fatalf("got %+v, %v", u, err)
+	}
+	peer := netip.MustParseAddr("2001:db8::2")
+	if _, err := c.AddPeer(t.Context(), PeerRecord{IP: peer}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next hop is known", func() bool {
+		p := c.ListPeers()[0]
+		return !p.Stale && p.NextHop == MAC{2, 0, 0, 0, 0xaa, 1}
+	})
+	if _, err := c.AddPeer(t.Context(), PeerRecord{IP: vtepR}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a peer of IPv4: got %v", err)
+	}
+	addNetwork(t, c)
+	if r := add(t, c, endpoint(t, "a", "10.0.0.1/24")); r.MTU != 1430 {
+		t.Errorf("MTU: got %d, want 1430", r.MTU)
+	}
+	if _, err := c.SetUnderlay(t.Context(), UnderlayRecord{Ifname: "lo", Encap: EncapBPF, IPv6: peer}); err == nil {
+		t.Error("an address of somebody else was taken")
 	}
 	clean(t, c)
 }
