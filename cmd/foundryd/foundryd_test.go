@@ -124,7 +124,7 @@ func TestServerFile(t *testing.T) {
 
 // TestUnknownVerb names the subcommands.
 func TestUnknownVerb(t *testing.T) {
-	if err := run([]string{"fly"}); err == nil || !strings.Contains(err.Error(), "boot, serve, delete") {
+	if err := run([]string{"fly"}); err == nil || !strings.Contains(err.Error(), "boot, serve, agent, delete") {
 		t.Errorf("got %v", err)
 	}
 }
