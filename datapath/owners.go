@@ -141,7 +141,7 @@ func (d *draft) dropEndpoint(ifindex int) {
 		d.devs.drop(uint32(ifindex))
 	}
 	d.layers.endpoints.drop(uint32(ifindex))
-	d.disown(bpf.FdbKey{Vni: e.VNI, Mac: bpf.Mac{B: e.MAC}}, e.Addrs)
+	d.disown(fdbKey(e.VNI, e.MAC), e.Addrs)
 	d.gone = append(d.gone, ifindex)
 }
 
@@ -154,7 +154,7 @@ func (d *draft) addRemote(r Remote) error {
 	if err != nil {
 		return err
 	}
-	key := bpf.FdbKey{Vni: r.VNI, Mac: bpf.Mac{B: r.MAC}}
+	key := fdbKey(r.VNI, r.MAC)
 	d.addrs.set(key, r.Addrs)
 	d.log(func() { d.addrs.set(key, nil) })
 	d.countBehind(r.VNI, p.id, 1)
@@ -162,7 +162,7 @@ func (d *draft) addRemote(r Remote) error {
 }
 
 func (d *draft) dropRemote(k RemoteKey) {
-	key := bpf.FdbKey{Vni: k.VNI, Mac: bpf.Mac{B: k.MAC}}
+	key := fdbKey(k.VNI, k.MAC)
 	entry, there := d.fdb.get(key)
 	if !there || entry.Type != bpf.TCFdbTypeFDB_REMOTE {
 		return
@@ -197,7 +197,7 @@ func (d *draft) own(o owner, e bpf.FdbEntry, addrs []netip.Addr) error {
 	if o.mac == (MAC{}) || o.mac[0]&1 != 0 {
 		return fmt.Errorf("MAC %v: %w", o.mac, errMAC)
 	}
-	key := bpf.FdbKey{Vni: o.vni, Mac: bpf.Mac{B: o.mac}}
+	key := fdbKey(o.vni, o.mac)
 	if _, taken := d.fdb.get(key); taken {
 		return fmt.Errorf("MAC %v in network %d: %w: %s and %s", o.mac, o.vni, ErrConflict, d.nameOf(key), o)
 	}
@@ -216,7 +216,7 @@ func (d *draft) own(o owner, e bpf.FdbEntry, addrs []netip.Addr) error {
 func (d *draft) ownAddress(o owner, ip netip.Addr) error {
 	key := neighKey(o.vni, ip)
 	if old, taken := d.neigh.get(key); taken && old.Mac.B != o.mac {
-		other := d.nameOf(bpf.FdbKey{Vni: o.vni, Mac: old.Mac})
+		other := d.nameOf(fdbKey(o.vni, old.Mac.B))
 		return fmt.Errorf("address %v in network %d: %w: %s and %s", ip, o.vni, ErrConflict, other, o)
 	}
 	d.neigh.set(key, bpf.NeighEntry{Mac: bpf.Mac{B: o.mac}})

@@ -74,6 +74,8 @@ func vtep(u Underlay, p Peer) (bpf.VtepEntry, error) {
 	return e, err
 }
 
+func fdbKey(vni uint32, mac MAC) bpf.FdbKey { return bpf.FdbKey{Vni: vni, Mac: bpf.Mac{B: mac}} }
+
 func neighKey(vni uint32, ip netip.Addr) bpf.NeighKey {
 	return bpf.NeighKey{Vni: vni, Family: bpf.Family(ip), Ip: bpf.AddrOf(ip)}
 }
