@@ -33,6 +33,7 @@ type container struct {
 	ns      *veth.NS
 	name    string // of the host's end
 	ifindex int    // of the host's end
+	peer    int    // ifindex of eth0, where it matters
 	mtu     int    // the place's, or what it became
 	mac     datapath.MAC
 	ip4     netip.Addr

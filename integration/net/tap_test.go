@@ -24,6 +24,7 @@ type tap struct {
 	name   string
 	fd     int
 	device int
+	last   int // device of the frame that came last
 }
 
 // tap looks at a container's eth0.
@@ -31,7 +32,13 @@ func (c *container) tap() *tap { return c.h.f.tap(c.ns, "eth0", c.String()) }
 
 func (f *fabric) tap(ns *veth.NS, device, name string) *tap {
 	f.Helper()
-	t := &tap{f: f, name: name, device: deviceIndex(f, ns, device)}
+	return f.tapOn(ns, deviceIndex(f, ns, device), name)
+}
+
+// tapOn looks at a device, or at all of a namespace: 0.
+func (f *fabric) tapOn(ns *veth.NS, device int, name string) *tap {
+	f.Helper()
+	t := &tap{f: f, name: name, device: device}
 	err := ns.Do(func() (err error) {
 		if t.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(bigEndian(unix.ETH_P_ALL))); err != nil {
 			return err
@@ -39,9 +46,9 @@ func (f *fabric) tap(ns *veth.NS, device, name string) *tap {
 		return unix.Bind(t.fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: t.device})
 	})
 	if err != nil {
-		f.Fatalf("tap %s: %v", device, err)
+		f.Fatalf("tap %s: %v", name, err)
 	}
-	f.Cleanup(t.close)
+	f.Cleanup(func() { unix.Close(t.fd) })
 	t.must("enlarge buffer", unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20))
 	t.must("see what comes only", unix.SetsockoptInt(t.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
 	return t
@@ -58,13 +65,6 @@ func (t *tap) must(what string, err error) {
 	if err != nil {
 		t.f.Fatalf("%s: %s: %v", t.name, what, err)
 	}
-}
-
-func (t *tap) close() {
-	if t.fd >= 0 {
-		unix.Close(t.fd)
-	}
-	t.fd = -1
 }
 
 // outgoing lets the tap see what goes.
@@ -94,9 +94,16 @@ func (t *tap) next(wait time.Duration) []byte {
 		return nil
 	}
 	b := make([]byte, 1<<17)
-	n, _, err = unix.Recvfrom(t.fd, b, 0)
+	n, from, err := unix.Recvfrom(t.fd, b, 0)
 	t.must("receive", err)
+	t.last = from.(*unix.SockaddrLinklayer).Ifindex
 	return b[:n]
+}
+
+// sendOn sends a frame by one device of those that it looks at.
+func (t *tap) sendOn(device int, b []byte) {
+	t.f.Helper()
+	t.must("send", unix.Sendto(t.fd, b, 0, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: device}))
 }
 
 // until reads frames to the one with a mark, which must come, and then what
