@@ -125,7 +125,7 @@ func (a *app) copyFrames(ctx context.Context, g *agent, req *api.CaptureRequest,
 		}
 	}
 	if lost > 0 {
-		fmt.Fprintf(a.errs, "foundry: %d frames came faster than they were read\n", lost)
+		a.missing(lost, "frames")
 	}
 	if ctx.Err() != nil || errors.Is(err, errEnough) || errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
 		return nil

@@ -88,7 +88,7 @@ func (a *app) followDrops(ctx context.Context, g *agent, req *api.WatchDropsRequ
 			return err
 		}
 		if lost := part.GetLost(); lost > 0 {
-			fmt.Fprintf(a.errs, "foundry: %d drops came faster than they were read\n", lost)
+			a.missing(lost, "drops")
 		}
 		for _, d := range part.GetDrops() {
 			r := newDropRow(d)
@@ -109,6 +109,13 @@ func (a *app) followDrops(ctx context.Context, g *agent, req *api.WatchDropsRequ
 				return nil
 			}
 		}
+	}
+}
+
+// missing tells of what is not in what is printed.
+func (a *app) missing(n uint64, what string) {
+	if a.errs != nil {
+		fmt.Fprintf(a.errs, "foundry: %d %s came faster than they were read\n", n, what)
 	}
 }
 
