@@ -250,7 +250,7 @@ func (c *Control) deleteEndpoint(ctx context.Context, name string) error {
 		return nil
 	}
 	c.pending[name] = &transit{done: make(chan struct{}), hostName: r.HostName}
-	_, err := c.data.Update(c.have.without(r))
+	err := c.updateLocked(c.have.without(r))
 	c.mu.Unlock()
 	c.step("delete maps")
 	if err == nil {
@@ -269,7 +269,7 @@ func (c *Control) deleteEndpoint(ctx context.Context, name string) error {
 
 // removeLocked removes an endpoint that is broken, and says why.
 func (c *Control) removeLocked(r EndpointRecord, why string) error {
-	if _, err := c.data.Update(c.have.without(r)); err != nil {
+	if err := c.updateLocked(c.have.without(r)); err != nil {
 		return err
 	}
 	return errors.Join(veth.Delete(r.HostName), c.recordLocked(edit{record: r, deleted: true, note: why}))

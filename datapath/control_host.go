@@ -103,7 +103,7 @@ func (c *Control) neighbourLocked(e veth.Event) bool {
 // reconciling, to be seen.
 func (c *Control) breakLocked(r EndpointRecord, why string) {
 	c.counts.lost++
-	_, err := c.data.Update(c.have.without(r))
+	err := c.updateLocked(c.have.without(r))
 	r.Broken = why
 	if err = errors.Join(err, c.recordLocked(edit{record: r, note: why})); err != nil {
 		c.log.Error("endpoint is broken, and its entries stay", "endpoint", r.Name, "cause", why, "error", err)

@@ -221,3 +221,19 @@ func xdpProgram(t *testing.T, ifindex int) link.Link {
 	})
 	return l
 }
+
+// After a call that ended half way the next one begins with what is recorded.
+func TestUpdateAfterAFailure(t *testing.T) {
+	s := newSite(t)
+	c := s.start(t)
+	addNetwork(t, c)
+	a, b := endpoint(t, "a", "10.0.0.1/24"), endpoint(t, "b", "10.0.0.2/24")
+	add(t, c, a)
+	c.data.inForce = nil
+	add(t, c, b)
+	c.data.inForce = nil
+	if err := c.DeleteEndpoint(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+	clean(t, c)
+}

@@ -124,26 +124,33 @@ func (c *Control) recordLocked(edits ...edit) error {
 	return nil
 }
 
+// updateLocked changes the maps. When an earlier call ended half way, it
+// begins with what is recorded.
+func (c *Control) updateLocked(d Delta) error {
+	_, err := c.data.Update(d)
+	if !errors.Is(err, ErrNotSet) {
+		return err
+	}
+	if _, again := c.reconcileLocked(context.Background(), false); again != nil {
+		return errors.Join(err, again)
+	}
+	_, err = c.data.Update(d)
+	return err
+}
+
 // changeLocked changes the maps, and then the records: what is recorded is
 // there. When either fails the maps are changed back.
 func (c *Control) changeLocked(do, undo Delta, edits ...edit) error {
 	if c.closed {
 		return ErrClosed
 	}
-	_, err := c.data.Update(do)
-	if errors.Is(err, ErrNotSet) {
-		// An earlier call ended half way: begin with what is recorded.
-		if _, err = c.reconcileLocked(context.Background(), false); err == nil {
-			_, err = c.data.Update(do)
-		}
-	}
+	err := c.updateLocked(do)
 	if err == nil {
 		c.step("maps")
 		err = c.recordLocked(edits...)
 	}
 	if err != nil {
-		_, undone := c.data.Update(undo)
-		return errors.Join(err, undone)
+		return errors.Join(err, c.updateLocked(undo))
 	}
 	c.step("record")
 	return nil

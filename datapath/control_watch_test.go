@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 )
 
@@ -39,8 +40,10 @@ func TestWatchGoesOnAfterRestart(t *testing.T) {
 			}
 		}
 	}
-	go addAll(0)
+	var work sync.WaitGroup
+	work.Go(func() { addAll(0) })
 	seen := nextEvents(t, events, networks-3)
+	work.Wait()
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
