@@ -26,9 +26,6 @@ func (d *Datapath) program(h hook) *ebpf.Program {
 
 func (d *Datapath) path(h hook) string { return filepath.Join(d.dir, "links", h.String()) }
 
-// filters says whether a hook is a filter of clsact.
-func (d *Datapath) filters(h hook) bool { return d.clsact && d.program(h).Type() != ebpf.XDP }
-
 // linkVerb says what a hook lacks: nothing, a link, or this program on it.
 func (d *Datapath) linkVerb(h hook) (string, error) {
 	if d.filters(h) {
@@ -92,6 +89,8 @@ func (d *Datapath) attach(h hook) error {
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
+	} else if d.attachEarly(h) {
+		return nil
 	}
 	l, err = d.newLink(h)
 	if err != nil {
@@ -145,7 +144,7 @@ func (d *Datapath) unwanted(name string, wanted map[string]bool) bool {
 	if err != nil {
 		return !wanted[name] || d.clsact && !isXDP(name)
 	}
-	return !d.clsact || !wanted[r.hook]
+	return !d.clsact && !d.isEarly(r.hook) || !wanted[r.hook]
 }
 
 // detachAt takes what a file stands for off its hook, and the file away.

@@ -40,6 +40,7 @@ type Datapath struct {
 	mu      sync.Mutex // maps and links are read and written by one call at a time
 	schema  schema
 	inForce *index // nil: not known
+	early   early
 }
 
 // Where links are pinned, which outlive the generations of maps, and where in
@@ -123,7 +124,7 @@ func (d *Datapath) Close() {
 			c.Close()
 		}
 	}
-	d.inForce = nil
+	d.inForce, d.early.closed = nil, true
 	d.lock.Close()
 }
 

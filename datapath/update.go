@@ -31,7 +31,9 @@ func (d *Datapath) Update(delta Delta) ([]Change, error) {
 		draft.takeBack()
 		return nil, err
 	}
+	d.early.wanted = true
 	done, begun, err := apply(steps)
+	d.early.wanted = false
 	if err == nil {
 		commit()
 		return done, nil
