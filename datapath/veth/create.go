@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -82,11 +81,8 @@ func (m maker) pair() (p Pair, err error) {
 	if err := m.raise(link); err != nil {
 		return p, fmt.Errorf("%s: %w", m.Name, err)
 	}
-	if err := m.ready(peer); err != nil {
-		return p, fmt.Errorf("%s: %w", m.Peer, err)
-	}
 	p = Pair{Name: m.Name, Ifindex: link.Attrs().Index, PeerIfindex: peer.Index}
-	if p.MAC, err = m.settle(peer); err != nil {
+	if p.MAC, err = m.ready(peer); err != nil {
 		return Pair{}, fmt.Errorf("%s: %w", m.Peer, err)
 	}
 	return p, nil
@@ -187,35 +183,6 @@ func (m maker) raise(link netlink.Link) error {
 	}
 	return nil
 }
-
-// settle waits until the container's end has seen that the other is up, which
-// the kernel tells it later: what it sends before that is lost. It returns
-// the MAC that it has then, and refuses one that somebody else gave it.
-func (m maker) settle(peer netlink.Link) (mac [6]byte, err error) {
-	for begin, pause := time.Now(), settleFirst; ; pause *= 2 {
-		link, err := m.inside.LinkByIndex(peer.Attrs().Index)
-		if err != nil {
-			return mac, fmt.Errorf("find: %w", notFound(err))
-		}
-		copy(mac[:], link.Attrs().HardwareAddr)
-		if m.MAC != ([6]byte{}) && mac != m.MAC {
-			return mac, fmt.Errorf("MAC became %v, want %v: who manages devices there (udev, NetworkManager) must leave it alone",
-				link.Attrs().HardwareAddr, net.HardwareAddr(m.MAC[:]))
-		}
-		if link.Attrs().OperState == netlink.OperUp {
-			return mac, nil
-		}
-		if time.Since(begin) > settleLast {
-			return mac, fmt.Errorf("is %v although both ends are up", link.Attrs().OperState)
-		}
-		time.Sleep(pause)
-	}
-}
-
-const (
-	settleFirst = 20 * time.Microsecond
-	settleLast  = 5 * time.Second
-)
 
 const addrGenNone = 1 // IN6_ADDR_GEN_MODE_NONE
 
