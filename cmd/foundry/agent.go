@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -19,6 +20,10 @@ import (
 
 	"foundry/datapath/agent/api"
 )
+
+// changeTime is for an answer about networks: the first change loads programs,
+// and the first underlay is tested.
+const changeTime = time.Minute
 
 // agentSocket is where an instance answers about its data plane.
 const agentSocket = "agent.sock"
@@ -128,7 +133,7 @@ func (a *app) asking(do func(context.Context, *agent, []string) error) func(*cob
 			return err
 		}
 		defer g.conn.Close()
-		ctx, cancel := context.WithTimeout(cmd.Context(), askTime)
+		ctx, cancel := context.WithTimeout(cmd.Context(), changeTime)
 		defer cancel()
 		return said(do(ctx, g, args))
 	}
