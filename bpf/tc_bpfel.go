@@ -166,6 +166,13 @@ type TCNeighKey struct {
 	Ip     TCAddr
 }
 
+type TCPortCount struct {
+	_      structs.HostLayout
+	Owner  uint32
+	Pad    uint32
+	Counts [6]TCCount
+}
+
 type TCReason uint32
 
 const (
@@ -306,6 +313,7 @@ const (
 	TCMapRate        = "rate"
 	TCMapSamples     = "samples"
 	TCMapStatsEp     = "stats_ep"
+	TCMapStatsPort   = "stats_port"
 	TCMapStatsTotal  = "stats_total"
 	TCMapVni         = "vni"
 	TCMapVtep        = "vtep"
@@ -376,6 +384,7 @@ type TCMapSpecs struct {
 	Rate        *ebpf.MapSpec `ebpf:"rate"`
 	Samples     *ebpf.MapSpec `ebpf:"samples"`
 	StatsEp     *ebpf.MapSpec `ebpf:"stats_ep"`
+	StatsPort   *ebpf.MapSpec `ebpf:"stats_port"`
 	StatsTotal  *ebpf.MapSpec `ebpf:"stats_total"`
 	Vni         *ebpf.MapSpec `ebpf:"vni"`
 	Vtep        *ebpf.MapSpec `ebpf:"vtep"`
@@ -418,6 +427,7 @@ type TCMaps struct {
 	Rate        *ebpf.Map `ebpf:"rate"`
 	Samples     *ebpf.Map `ebpf:"samples"`
 	StatsEp     *ebpf.Map `ebpf:"stats_ep"`
+	StatsPort   *ebpf.Map `ebpf:"stats_port"`
 	StatsTotal  *ebpf.Map `ebpf:"stats_total"`
 	Vni         *ebpf.Map `ebpf:"vni"`
 	Vtep        *ebpf.Map `ebpf:"vtep"`
@@ -436,6 +446,7 @@ func (m *TCMaps) Close() error {
 		m.Rate,
 		m.Samples,
 		m.StatsEp,
+		m.StatsPort,
 		m.StatsTotal,
 		m.Vni,
 		m.Vtep,

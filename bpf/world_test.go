@@ -198,15 +198,41 @@ func (w *world) totals() (sums [int(TCActionACT_COUNT) * ReasonSlots]uint64) {
 	return sums
 }
 
-// endpoints reads stats_ep as text, one entry a line, and empties it.
+// endpoints reads what was counted for endpoints as text, one entry a line,
+// and empties it.
 func (w *world) endpoints() []string {
 	w.Helper()
+	sums := map[StatsKey]Count{}
+	add := func(key StatsKey, c Count) {
+		sums[key] = Count{Packets: sums[key].Packets + c.Packets, Bytes: sums[key].Bytes + c.Bytes}
+	}
+	if err := ReadPorts(w.tc.Maps["stats_port"], add); err != nil {
+		w.Fatal(err)
+	}
+	for key := range sums {
+		if err := ClearPort(w.tc.Maps["stats_port"], key.Endpoint); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.hashed(add)
 	var lines []string
+	for key, c := range sums {
+		way := map[TCDirection]string{TCDirectionDIR_FROM: "from", TCDirectionDIR_TO: "to"}[key.Direction]
+		lines = append(lines, fmt.Sprintf("%s %d: %s %s, %d frames, %d bytes", way, key.Endpoint, w.names.Actions[key.Action],
+			w.names.Reasons[key.Reason], c.Packets, c.Bytes))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// hashed reads stats_ep and empties it.
+func (w *world) hashed(add func(StatsKey, Count)) {
+	w.Helper()
 	var key StatsKey
 	m := w.tc.Maps["stats_ep"]
 	for {
 		if err := m.NextKey(nil, &key); errors.Is(err, ebpf.ErrKeyNotExist) {
-			break
+			return
 		} else if err != nil {
 			w.Fatal(err)
 		}
@@ -214,17 +240,44 @@ func (w *world) endpoints() []string {
 		if err := m.Lookup(&key, &perCPU); err != nil {
 			w.Fatal(err)
 		}
-		var c Count
-		for _, one := range perCPU {
-			c.Packets, c.Bytes = c.Packets+one.Packets, c.Bytes+one.Bytes
+		for _, c := range perCPU {
+			add(key, c)
 		}
-		way := map[TCDirection]string{TCDirectionDIR_FROM: "from", TCDirectionDIR_TO: "to"}[key.Direction]
-		lines = append(lines, fmt.Sprintf("%s %d: %s %s, %d frames, %d bytes", way, key.Endpoint, w.names.Actions[key.Action],
-			w.names.Reasons[key.Reason], c.Packets, c.Bytes))
 		if err := m.Delete(&key); err != nil {
 			w.Fatal(err)
 		}
 	}
-	slices.Sort(lines)
-	return lines
+}
+
+// Two endpoints with one number for their counters: each has its own.
+func TestCountersOfOneSlot(t *testing.T) {
+	w := newWorld(t)
+	w.endpoints()
+	for _, id := range []uint32{5, 5 + portSlots, 5} {
+		ep := sender()
+		ep.Id = id
+		w.configure(ep, settings())
+		if _, _, err := w.tc.Programs["tc_endpoint"].Test(to(macB)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[uint32]uint64{}
+	add := func(key StatsKey, c Count) { got[key.Endpoint] += c.Packets }
+	if err := ReadPorts(w.tc.Maps["stats_port"], add); err != nil {
+		t.Fatal(err)
+	}
+	if got[5] == 0 || got[5] > 2 {
+		t.Errorf("by number: got %v", got)
+	}
+	w.hashed(add)
+	if got[5] != 2 || got[5+portSlots] != 1 || got[2] != 3 {
+		t.Errorf("all: got %v, want 2 of one, 1 of the other, 3 to 2", got)
+	}
+	if err := ClearPort(w.tc.Maps["stats_port"], 5); err != nil {
+		t.Fatal(err)
+	}
+	clear(got)
+	if err := ReadPorts(w.tc.Maps["stats_port"], add); err != nil || got[5] != 0 || got[2] != 3 {
+		t.Errorf("after 5 was cleared: got %v, %v", got, err)
+	}
 }

@@ -26,6 +26,7 @@ const (
 	XDPMapRate         = "rate"
 	XDPMapSamples      = "samples"
 	XDPMapStatsEp      = "stats_ep"
+	XDPMapStatsPort    = "stats_port"
 	XDPMapStatsTotal   = "stats_total"
 	XDPMapVni          = "vni"
 	XDPMapVtep         = "vtep"
@@ -94,6 +95,7 @@ type XDPMapSpecs struct {
 	Rate        *ebpf.MapSpec `ebpf:"rate"`
 	Samples     *ebpf.MapSpec `ebpf:"samples"`
 	StatsEp     *ebpf.MapSpec `ebpf:"stats_ep"`
+	StatsPort   *ebpf.MapSpec `ebpf:"stats_port"`
 	StatsTotal  *ebpf.MapSpec `ebpf:"stats_total"`
 	Vni         *ebpf.MapSpec `ebpf:"vni"`
 	Vtep        *ebpf.MapSpec `ebpf:"vtep"`
@@ -136,6 +138,7 @@ type XDPMaps struct {
 	Rate        *ebpf.Map `ebpf:"rate"`
 	Samples     *ebpf.Map `ebpf:"samples"`
 	StatsEp     *ebpf.Map `ebpf:"stats_ep"`
+	StatsPort   *ebpf.Map `ebpf:"stats_port"`
 	StatsTotal  *ebpf.Map `ebpf:"stats_total"`
 	Vni         *ebpf.Map `ebpf:"vni"`
 	Vtep        *ebpf.Map `ebpf:"vtep"`
@@ -154,6 +157,7 @@ func (m *XDPMaps) Close() error {
 		m.Rate,
 		m.Samples,
 		m.StatsEp,
+		m.StatsPort,
 		m.StatsTotal,
 		m.Vni,
 		m.Vtep,

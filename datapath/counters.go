@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,17 +15,21 @@ import (
 // and in which direction. Endpoint 0 is the uplink.
 func (d *Datapath) Counters() (map[bpf.StatsKey]bpf.Count, error) {
 	sums := map[bpf.StatsKey]bpf.Count{}
+	add := func(key bpf.StatsKey, c bpf.Count) {
+		sums[key] = bpf.Count{Packets: sums[key].Packets + c.Packets, Bytes: sums[key].Bytes + c.Bytes}
+	}
 	var key bpf.StatsKey
 	var perCPU []bpf.Count
 	it := d.tc.Maps["stats_ep"].Iterate()
 	for it.Next(&key, &perCPU) {
-		var sum bpf.Count
 		for _, c := range perCPU {
-			sum.Packets, sum.Bytes = sum.Packets+c.Packets, sum.Bytes+c.Bytes
+			add(key, c)
 		}
-		sums[key] = sum
 	}
 	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	if err := bpf.ReadPorts(d.tc.Maps["stats_port"], add); err != nil {
 		return nil, fmt.Errorf("read counters: %w", err)
 	}
 	return sums, nil
@@ -55,7 +60,7 @@ func (d *Datapath) forgetSteps(want *draft) (steps []step, err error) {
 		steps = append(steps, step{verb: "delete", object: "stats_ep", n: 1, key: func(int) string { return fmt.Sprint(id) },
 			do: func() (int, error) {
 				_, err := removeEach(d.tc.Maps["stats_ep"], gone[id])
-				return 1, err
+				return 1, errors.Join(err, bpf.ClearPort(d.tc.Maps["stats_port"], id))
 			}})
 	}
 	return steps, nil

@@ -61,7 +61,7 @@ func (d *Datapath) others() (list []string, err error) {
 // kept are the maps that a generation takes over from another, the maps
 // themselves: what is counted goes on where it was, by old programs and new
 // ones at once, and not one packet is forgotten.
-func kept() []string { return []string{"stats_ep", "stats_total"} }
+func kept() []string { return []string{"stats_ep", "stats_port", "stats_total"} }
 
 // inherit takes them over where their layout is the same. Where it is not,
 // counters begin at zero.
