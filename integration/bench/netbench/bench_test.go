@@ -82,6 +82,9 @@ func BenchmarkNetwork(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	if broken := r.Broken(); broken != "" {
+		b.Errorf("slower than what must never be:\n%s", broken)
+	}
 }
 
 // hall is where the measuring takes place.

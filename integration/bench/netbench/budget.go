@@ -64,15 +64,25 @@ func (r *Results) AttachRatio(name string) Spread {
 	return RatiosOf(r.Attach[name], r.Attach[AttachFoundry])
 }
 
-// Broken are what must never be: slower than the kernel, where the spread
-// leaves no doubt.
+// Broken are what must never be, and what a run fails for: a way of Foundry's
+// that stands still, or is slower than the kernel's where the spread leaves no
+// doubt. Budgets are printed and fail nothing: machines differ. On two hosts
+// with frames of 64 KiB both ways are about as fast, and rounds fall on either
+// side, so the floor lies lower there.
 func (r *Results) Broken() string {
 	var list []string
-	for _, c := range []struct{ measure, way, base string }{
-		{Stream, WayTCX, WayBridge}, {Streams, WayTCX, WayBridge}, {Stream, WayTCXHosts, WayVXLAN}, {Streams, WayTCXHosts, WayVXLAN},
+	for _, c := range []struct {
+		measure, way, base string
+		floor              float64
+	}{
+		{Stream, WayTCX, WayBridge, 1}, {Streams, WayTCX, WayBridge, 1},
+		{Stream, WayTCXHosts, WayVXLAN, 0.6}, {Streams, WayTCXHosts, WayVXLAN, 0.6},
+		{Stream, WayBigHosts, WayVXLAN, 0.6}, {Stream, WayKernelHosts, WayVXLAN, 0.4},
+		{Stream, WayXDP, WayBridge, 0.02}, {Stream, WayXDPHosts, WayVXLAN, 0.02},
 	} {
-		if x := r.Ratio(c.measure, c.way, c.base); x.Median > 0 && x.High < 1 {
-			list = append(list, fmt.Sprintf("%s: %s: %.2f x %s, and in three rounds of four at most %.2f", c.measure, c.way, x.Median, c.base, x.High))
+		if x := r.Ratio(c.measure, c.way, c.base); x.Median > 0 && x.High < c.floor {
+			list = append(list, fmt.Sprintf("%s: %s: %.2f x %s, and in three rounds of four at most %.2f (floor %g)",
+				c.measure, c.way, x.Median, c.base, x.High, c.floor))
 		}
 	}
 	return strings.Join(list, "\n")
