@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -197,5 +198,35 @@ func TestEndpointLife(t *testing.T) {
 	}
 	if got := pairs(t, s); got != "" {
 		t.Errorf("after purge: %s", got)
+	}
+}
+
+// Who closes lets go of all that was opened, and takes nothing away.
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	s := newSite(t)
+	r := endpoint(t, "a", "10.0.0.1/24")
+	life := func() {
+		c, err := StartControl(t.Context(), s.ControlConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addNetwork(t, c)
+		if _, err := c.Watch(context.Background(), 0); err != nil {
+			t.Fatal(err)
+		}
+		add(t, c, r)
+		for range 2 {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	life() // what is opened once for all
+	goroutines, fds := runtime.NumGoroutine(), descriptors(t)
+	life()
+	eventually(t, "goroutines ended", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "descriptors closed", func() bool { return descriptors(t) <= fds })
+	if got := len(strings.Fields(pairs(t, s))); got != 1 {
+		t.Errorf("got %d pairs, want 1", got)
 	}
 }
