@@ -25,6 +25,9 @@ import (
 // and the first underlay is tested.
 const changeTime = time.Minute
 
+// maxAnswer is room for the counters of all endpoints that there may be.
+const maxAnswer = 64 << 20
+
 // agentSocket is where an instance answers about its data plane.
 const agentSocket = "agent.sock"
 
@@ -76,7 +79,8 @@ func (a *app) agents() (all []*agent, err error) {
 		if !strings.HasPrefix(a.instance, "/") && !strings.HasPrefix(filepath.Base(dir), a.instance) {
 			continue
 		}
-		conn, err := grpc.NewClient("unix:"+file, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient("unix:"+file, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", file, err)
 		}

@@ -51,13 +51,22 @@ func maxFDB(log *slog.Logger) int {
 
 // serveAgent takes over the networks that there are, and answers about them.
 func serveAgent(a *agent.Agent, l *net.UnixListener, log *slog.Logger) {
-	go func() {
-		if err := a.Start(context.Background()); err != nil {
-			log.Error("networks are not looked after; what is set up goes on", "err", err)
-		}
-	}()
+	go takeOver(a, log)
 	if err := a.Serve(shim.SameUsers(l, agentPeers)); err != nil {
 		log.Error("networks cannot be changed any more", "err", err)
+	}
+}
+
+// takeOver looks after the networks that there are. What stands in the way, a
+// predecessor that is not gone yet, a bpffs that is not mounted, may go away.
+func takeOver(a *agent.Agent, log *slog.Logger) {
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		err := a.Start(context.Background())
+		if err == nil || errors.Is(err, agent.ErrClosed) {
+			return
+		}
+		log.Error("networks are not looked after; what is set up goes on", "err", err, "again_in", wait)
+		time.Sleep(wait)
 	}
 }
 

@@ -34,6 +34,9 @@ const (
 	leaveTime   = time.Second // for calls that run when the agent is closed
 )
 
+// ErrClosed is what Start says after Close.
+var ErrClosed = errors.New("start agent: it is closed")
+
 // Config says what an Agent serves. BPFFS and Store are needed.
 type Config struct {
 	BPFFS   string // directory of this instance's pins; made when the data plane is opened
@@ -74,6 +77,12 @@ func New(c Config) *Agent {
 // Start opens the data plane if it was in use before: what it had set up is
 // taken over by the programs of this build, and followed from now on.
 func (a *Agent) Start(ctx context.Context) error {
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
 	_, err := a.inUse(ctx)
 	return err
 }
