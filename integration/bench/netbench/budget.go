@@ -4,6 +4,7 @@ package netbench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -80,10 +81,17 @@ func (r *Results) Broken() string {
 		{Stream, WayBigHosts, WayVXLAN, 0.6}, {Stream, WayKernelHosts, WayVXLAN, 0.4},
 		{Stream, WayXDP, WayBridge, 0.02}, {Stream, WayXDPHosts, WayVXLAN, 0.02},
 	} {
-		if x := r.Ratio(c.measure, c.way, c.base); x.Median > 0 && x.High < c.floor {
+		if x := r.Ratio(c.measure, c.way, c.base); x.Median > 0 && x.High < c.floor && r.best(c.measure, c.way, c.base) < c.floor {
 			list = append(list, fmt.Sprintf("%s: %s: %.2f x %s, and in three rounds of four at most %.2f (floor %g)",
 				c.measure, c.way, x.Median, c.base, x.High, c.floor))
 		}
 	}
 	return strings.Join(list, "\n")
+}
+
+// best compares the best rounds of two ways: whatever else the machine does
+// makes rounds worse, never better.
+func (r *Results) best(measure, way, base string) float64 {
+	a, b := r.Series[measure][way], r.Series[measure][base]
+	return slices.Max(a) / slices.Max(b)
 }
