@@ -31,5 +31,26 @@ func TestPMTU(t *testing.T) {
 		{name: "segments that fit", in: v4(macC, ip{proto: 6, frag: df}, tcp(1, 2, fill(2600))), want: "redirect local", gso: 1360},
 		{name: "segments that do not fit there", in: v4(macC, ip{proto: 6, frag: df}, tcp(1, 2, fill(2600))), want: "reply pmtu_ipv4", gso: 1361},
 		{name: "segments that do not", in: v4(macR, ip{proto: 6, frag: df}, tcp(1, 2, fill(2600))), want: "reply pmtu_ipv4", gso: 1411},
+		{name: "segments of more than 64 KiB, IPv4", in: long(v4(macC, ip{proto: 6, frag: df}, tcp(1, 2, fill(2600)))), want: "redirect local", gso: 1360},
+		{name: "segments of more than 64 KiB, IPv6", in: long(v6(macC, jumbo())), want: "redirect local", gso: 1340},
+		{name: "segments of more than 64 KiB that do not fit", in: long(v6(macC, jumbo())), want: "reply pmtu_ipv6", gso: 1341},
 	})
+}
+
+// long is a frame as the kernel makes it of more than 64 KiB: no length in its
+// header.
+func long(frame []byte) []byte {
+	at := 14 + 2 // total length of IPv4
+	if be.Uint16(frame[12:]) == 0x86dd {
+		at = 14 + 4     // payload length of IPv6
+		frame[14+6] = 0 // hop-by-hop options are next
+	}
+	be.PutUint16(frame[at:], 0)
+	return frame
+}
+
+// jumbo is TCP after the option that says how long it is, which segments will
+// not have: they are 8 bytes shorter.
+func jumbo() []byte {
+	return join([]byte{6, 0, 0xc2, 4, 0, 1, 0x11, 0x70}, tcp(1, 2, fill(2600)))
 }
