@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func newUnderlay(t *testing.T, w *world) tap {
 	here(t, "ip link set up0 address "+macUp, "ip addr add "+vtepUs+"/24 dev up0", "ip addr add "+vtep6Us+"/64 dev up0 nodad",
 		"ip link set lo up", "ip link add fdvx0 type vxlan external dstport 4789 srcport 49152 65535 nolearning udp6zerocsumrx",
 		"ip link set fdvx0 addrgenmode none", "ip link set fdvx0 up")
+	netns{t, os.Getpid()}.ready("up0")
 	t.Cleanup(func() { here(t, "ip link del fdvx0") })
 	w.hook(t, w.tc.Programs["tc_tunnel"], index(t, "fdvx0"))
 	// One CPU takes frames in the order that they were sent in.

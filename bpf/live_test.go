@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,11 @@ func TestLocalTraffic(t *testing.T) {
 			a := w.attach(t, endpoint(21, macA, ipA, ip6A), c.xdpA, 1500, ipA+"/24", ip6A+"/64")
 			b := w.attach(t, endpoint(22, macB, ipB, ip6B), c.xdpB, 1500, ipB+"/24", ip6B+"/64")
 			w.endpoints()
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log(w.endpoints())
+				}
+			})
 			for _, size := range []string{"0", "1400", "1472", "4000"} {
 				a.do("busybox ping -c 1 -W 5 -s "+size+" "+ipB, "busybox ping -6 -c 1 -W 5 -s "+size+" "+ip6B)
 			}
@@ -87,6 +93,7 @@ func TestKernelVXLAN(t *testing.T) {
 			}
 			here(t, "ip addr add "+c.ours+" dev up0 nodad", "ip link set up0 up")
 			far.ready("down0")
+			netns{t, os.Getpid()}.ready("up0")
 			a := w.attach(t, endpoint(21, macA, ipA, ip6A), c.xdp, 1500, ipA+"/24", ip6A+"/64")
 			if c.kernel {
 				w.tunnelled(t, c.local, c.remote)

@@ -59,21 +59,23 @@ func here(t *testing.T, lines ...string) {
 	netns{t, os.Getpid()}.do(lines...)
 }
 
-// ready waits until devices send: for a moment after they are set up, the
-// kernel drops what they are to send.
+// ready waits until devices send, and until their addresses are there: for a
+// moment after they are set up the kernel drops what they are to send, and
+// IPv6 takes addresses, even without looking for duplicates, in its own time.
 func (n netns) ready(devices ...string) {
 	n.t.Helper()
 	for _, device := range devices {
 		for deadline := time.Now().Add(patience); ; {
-			out, err := n.command("ip", "-o", "link", "show", "dev", device).Output()
-			if err != nil {
+			link, err := n.command("ip", "-o", "link", "show", "dev", device).Output()
+			addrs, errs := n.command("ip", "-6", "-o", "addr", "show", "dev", device, "scope", "global", "tentative").Output()
+			if err := errors.Join(err, errs); err != nil {
 				n.t.Fatalf("show %s: %v", device, err)
 			}
-			if strings.Contains(string(out), "state UP") {
+			if strings.Contains(string(link), "state UP") && len(addrs) == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
-				n.t.Fatalf("%s does not come up: %s", device, out)
+				n.t.Fatalf("%s does not come up: %s%s", device, link, addrs)
 			}
 		}
 	}
@@ -214,10 +216,10 @@ func (w *world) attach(t *testing.T, ep Endpoint, xdp bool, mtu int, addresses .
 	// Last: a veth looks whether its peer has GRO, so can be sent XDP frames through it, when it is opened itself.
 	here(t, "ip link set "+p.host+" up")
 	netns{t, os.Getpid()}.ready(p.host)
-	p.ready("eth0")
 	for _, a := range addresses {
 		p.do("ip addr add " + a + " dev eth0 nodad")
 	}
+	p.ready("eth0")
 	p.ifindex = index(t, p.host)
 	w.put("ep_by_ifindex", uint32(p.ifindex), &ep)
 	w.hook(t, w.tc.Programs["tc_endpoint"], p.ifindex)
