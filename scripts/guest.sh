@@ -31,6 +31,7 @@ tests() {
 			runtime -test.skip=TestServerKilledAtEachStep|TestServerKilledWithUsers|TestHundredAtOnce|TestNamespacesByPath|TestHooksInsideOf|TestFailingHooksInside|TestOwnAgent|TestAgentIsShared
 			runtime/spawn -test.run=TestContainerRuns|TestExecInto|TestOverlay|TestMasks|TestBindFile|TestUser|TestNull|TestTmpfs|TestFilter|TestUpgrade$
 			integration -test.run=TestUnified|TestLife/(Exec|KillAll|Pause)|TestProcess/(Terminal|OOM|Hooks)|TestAppArmor|TestCheckpoint|TestMetrics
+			integration/net -test.run=TestInteropKernel/in_a_VLAN$
 		LIST
 		;;
 	systemd) # groups are scopes here, see scope_test.go of both
@@ -51,7 +52,7 @@ prepare() {
 	mkdir -p "$tools"
 	cp "$FOUNDRY_CACHE"/tools/containerd-2.4.2/* "$tools" || return 1
 	cp bin/foundry bin/foundryd bin/foundry-delete bin/containerd-shim-foundry-v1 "$FOUNDRY_CACHE/vm/apparmor/sbin/apparmor_parser" "$build" || return 1
-	for package in runtime/cgroup runtime/spawn runtime integration; do
+	for package in runtime/cgroup runtime/spawn runtime integration integration/net; do
 		CGO_ENABLED=0 go test -c -o "$build/${package##*/}.test" "./$package" || return 1
 	done
 }
