@@ -107,7 +107,7 @@ func TestGenerations(t *testing.T) {
 	set(t, d, s)
 	d.Close()
 	frames := startFlow(t, inA, s.Endpoints[1])
-	stride := 1
+	stride := 2 // back after an even number of steps, on after an odd one
 	if testing.Short() {
 		stride = 4
 	}
@@ -119,7 +119,7 @@ func TestGenerations(t *testing.T) {
 		}
 		set(t, back, s)
 		back.Close()
-		die(t, openConfig(t, other), s, n)
+		die(t, openConfig(t, other), s, n+1)
 		next := openConfig(t, other) // on from the middle
 		set(t, next, s)
 		if got := set(t, next, s); got != "" || len(generations(t, dir)) != 1 {

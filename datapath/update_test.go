@@ -137,7 +137,7 @@ func TestUpdateRefuses(t *testing.T) {
 // After any number of Updates everything is as one Set would have made it.
 func TestUpdatesAreOneSet(t *testing.T) {
 	d, _ := instance(t)
-	w := &walk{Rand: rand.New(rand.NewPCG(1, 2)), uplink: pair(t, "pu")}
+	w := &walk{Rand: rand.New(rand.NewPCG(1, 2)), uplinks: []int{0, pair(t, "pu"), pair(t, "pv")}}
 	for i := range 6 {
 		w.devices = append(w.devices, pair(t, fmt.Sprintf("p%d", i)))
 	}
@@ -170,7 +170,7 @@ func TestUpdatesAreOneSet(t *testing.T) {
 // walk makes deltas that often can be.
 type walk struct {
 	*rand.Rand
-	uplink  int
+	uplinks []int
 	devices []int
 }
 
@@ -188,7 +188,7 @@ func (w *walk) add(d *Delta) {
 	addrs := [][]netip.Addr{nil, {addr}, {addr, ip6A}, {addr, addr.Next()}}[w.IntN(4)]
 	switch w.IntN(11) {
 	case 0:
-		d.HasUnderlay, d.Put.Underlay = true, Underlay{Ifindex: w.uplink, IPv4: vtepUs, Port: uint16(w.IntN(2))}
+		d.HasUnderlay, d.Put.Underlay = true, Underlay{Ifindex: w.uplinks[w.IntN(3)], IPv4: vtepUs, Port: uint16(w.IntN(2))}
 	case 1:
 		d.Put.Networks = append(d.Put.Networks, Network{VNI: vni, Broadcast: Broadcast{On: w.IntN(2) > 0}})
 	case 2:
