@@ -111,7 +111,7 @@ func (f *feed) join(events *ebpf.Map) (*Drops, error) {
 
 // openLocked opens the ring, and forgets what came before anybody read it.
 func (f *feed) openLocked(events *ebpf.Map) error {
-	names, err := names()
+	names, err := readNames()
 	if err != nil {
 		return err
 	}
@@ -221,13 +221,4 @@ func wallClock(ns uint64) time.Time {
 		return time.Now()
 	}
 	return time.Now().Add(-time.Duration(now.Nano() - int64(ns)))
-}
-
-// names are what the programs call their reasons.
-func names() (bpf.Names, error) {
-	spec, err := bpf.LoadTC()
-	if err != nil {
-		return bpf.Names{}, fmt.Errorf("read names of reasons: %w", err)
-	}
-	return bpf.ReadNames(spec)
 }

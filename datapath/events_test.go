@@ -148,7 +148,7 @@ func TestReasonsAreExplained(t *testing.T) {
 			}
 		}
 	}
-	known, err := names()
+	known, err := readNames()
 	if err != nil {
 		t.Fatal(err)
 	}
