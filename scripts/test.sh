@@ -38,7 +38,7 @@ root() { gotest -timeout 20m ./integration; }
 matrix() { gotest -timeout 10m ./integration/matrix; }
 
 # SHORT=1 carries less and goes round less often.
-net() { gotest ${SHORT:+-short} -timeout 10m ./integration/net; }
+net() { gotest ${SHORT:+-short} -timeout 20m ./integration/net; }
 
 cri() { gotest -timeout 10m ./integration/cri; }
 

@@ -54,37 +54,39 @@ func newRouted(t *testing.T, w wire) (*fabric, *veth.NS) {
 // A host behind a router whose other wire is narrower than ours, and
 // containers that do not know: they are told, and go on.
 func TestNarrowPath(t *testing.T) {
-	for _, w := range []wire{{}, {v6: true}, {kernel: true}, {v6: true, kernel: true}, {control: true}} {
-		for _, xdp := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%v, containers of XDP %v", w, xdp), func(t *testing.T) {
-				f, router := newRouted(t, w)
-				mtu := 1500
-				if w.control {
-					mtu = 0 // more than the uplink carries is refused
+	for _, c := range some([]struct {
+		wire
+		xdp bool // containers
+	}{{wire{}, false}, {wire{control: true}, true}, {wire{}, true}, {wire{v6: true}, false}, {wire{v6: true}, true},
+		{wire{kernel: true}, false}, {wire{v6: true, kernel: true}, true}}) {
+		t.Run(fmt.Sprintf("%v, containers of XDP %v", c.wire, c.xdp), func(t *testing.T) {
+			f, router := newRouted(t, c.wire)
+			mtu := 1500
+			if c.control {
+				mtu = 0 // more than the uplink carries is refused
+			}
+			a := f.hosts[0].container(place{vni: 100, n: 1, mtu: mtu, xdp: c.xdp})
+			b := f.hosts[1].container(place{vni: 100, n: 2, mtu: mtu, xdp: c.xdp})
+			fits := narrow - bpf.Overhead4
+			if c.v6 {
+				fits = narrow - bpf.Overhead6
+			}
+			a.streams(b, b.ip4, few) // TCP finds out by itself, with bytes on their way
+			b.streams(a, a.ip6, few)
+			a.learns(b, fits)
+			b.learns(a, fits)
+			f.exchange(a, b, few)
+			f.intact()
+			f.settled()
+			f.drops()
+			f.told()
+			// What the router had to refuse was lost on the wire, and nobody would ever know.
+			for name, n := range snmp(f, router) {
+				if n != 0 && (name == "Ip.FragFails" || name == "Ip6FragFails" || name == "Ip6InTooBigErrors") {
+					t.Errorf("router: %s: got %d, want 0", name, n)
 				}
-				a := f.hosts[0].container(place{vni: 100, n: 1, mtu: mtu, xdp: xdp})
-				b := f.hosts[1].container(place{vni: 100, n: 2, mtu: mtu, xdp: xdp})
-				fits := narrow - bpf.Overhead4
-				if w.v6 {
-					fits = narrow - bpf.Overhead6
-				}
-				a.streams(b, b.ip4, few) // TCP finds out by itself, with bytes on their way
-				b.streams(a, a.ip6, few)
-				a.learns(b, fits)
-				b.learns(a, fits)
-				f.exchange(a, b, few)
-				f.intact()
-				f.settled()
-				f.drops()
-				f.told()
-				// What the router had to refuse was lost on the wire, and nobody would ever know.
-				for name, n := range snmp(f, router) {
-					if n != 0 && (name == "Ip.FragFails" || name == "Ip6FragFails" || name == "Ip6InTooBigErrors") {
-						t.Errorf("router: %s: got %d, want 0", name, n)
-					}
-				}
-			})
-		}
+			}
+		})
 	}
 }
 

@@ -116,7 +116,7 @@ func checkTransport(proto byte, data []byte, pseudo uint32) error {
 
 // Each frame on a wire that leaves nothing to the receiver is right by itself.
 func TestUnderlayFrames(t *testing.T) {
-	for _, w := range []wire{{}, {v6: true}, {xdp: true}, {v6: true, xdp: true}, {kernel: true}, {v6: true, kernel: true}} {
+	for _, w := range some([]wire{{}, {v6: true, xdp: true}, {v6: true}, {xdp: true}, {kernel: true}, {v6: true, kernel: true}}) {
 		w.switched = true
 		t.Run(w.String(), func(t *testing.T) {
 			f := newFabric(t, 2, w)
