@@ -84,9 +84,13 @@ func (p place) serve(load, address string) {
 	if err != nil {
 		p.Fatal(err)
 	}
+	life, err := cmd.StdinPipe() // it ends with us, however we end
+	if err != nil {
+		p.Fatal(err)
+	}
 	p.in("serve "+address, cmd.Start) // a child is where the thread is that made it
 	p.Cleanup(func() {
-		cmd.Process.Kill()
+		life.Close()
 		cmd.Wait()
 	})
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {

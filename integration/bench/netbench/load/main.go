@@ -5,8 +5,8 @@
 //	load serve 10.0.0.2
 //	load stream 10.0.0.2 -flows 8
 //
-// The first runs in one container and says "ready"; the second in another, and
-// prints what was measured as JSON. It is the same for every way between the two.
+// The first runs in one container, says "ready" and ends with its standard
+// input; the second in another, and prints what was measured as JSON. It is the same for every way between the two.
 // Sockets block and each has a thread, as in a program in C: the poller of Go
 // would cost more than what is measured.
 //

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -17,7 +18,7 @@ type server struct {
 	bytes, datagrams atomic.Uint64
 }
 
-// serve answers until it is killed.
+// serve answers until nobody is there to tell it more.
 func serve(ip netip.Addr) error {
 	s := &server{}
 	failed := make(chan error)
@@ -39,6 +40,10 @@ func serve(ip netip.Addr) error {
 	if _, err := os.Stdout.WriteString("ready\n"); err != nil {
 		return err
 	}
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		failed <- err
+	}()
 	return <-failed
 }
 
