@@ -97,6 +97,8 @@ func (m maker) add() (netlink.Link, error) {
 	v.PeerName, v.PeerNamespace = m.Peer, netlink.NsFd(m.NS.file.Fd())
 	if m.MAC != ([6]byte{}) {
 		v.PeerHardwareAddr = net.HardwareAddr(m.MAC[:])
+		// udev leaves alone what was given at birth, and makes up another for what was not.
+		v.HardwareAddr = net.HardwareAddr{(m.MAC[0] | 2) ^ 4, m.MAC[1], m.MAC[2], m.MAC[3], m.MAC[4], m.MAC[5]}
 	}
 	if err := m.host.LinkAdd(v); errors.Is(err, unix.EEXIST) {
 		return nil, m.taken()

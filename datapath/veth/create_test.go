@@ -97,6 +97,9 @@ func TestCreate(t *testing.T) {
 	if err != nil || host.Index != p.Ifindex || host.MTU != 1450 || host.Flags&net.FlagUp == 0 {
 		t.Fatalf("host's end: got %+v, %v, want number %d, up, MTU 1450", host, err, p.Ifindex)
 	}
+	if got := host.HardwareAddr.String(); got != "06:00:00:00:00:0a" {
+		t.Errorf("MAC of the host's end: got %s: udev would give it another", got)
+	}
 	if addrs, err := host.Addrs(); err != nil || len(addrs) != 0 {
 		t.Errorf("addresses of the host's end: got %v, %v", addrs, err)
 	}
