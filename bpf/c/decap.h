@@ -90,14 +90,16 @@ static __noinline __u32 parse_outer(struct packet *p, struct underlay *u)
 	return v ? v : outer_vxlan(p, &c, u, cfg);
 }
 
-/* Only VTEPs that we know, and only for VNIs that are here. */
-static __always_inline __u32 check_tunnel(struct packet *p, const struct underlay *u)
+/* known_vni: only VNIs that are here. Not asked about what the FDB knows, which is of one. */
+static __always_inline int known_vni(const struct packet *p)
 {
-	if (!bpf_map_lookup_elem(&vni, &p->vni))
-		return drop(VNI_UNKNOWN);
-	if (!bpf_map_lookup_elem(&vtep_by_ip, &u->from))
-		return drop(VTEP_UNKNOWN);
-	return NEXT;
+	return bpf_map_lookup_elem(&vni, &p->vni) != NULL;
+}
+
+/* Only VTEPs that we know. */
+static __always_inline int known_vtep(const struct underlay *u)
+{
+	return bpf_map_lookup_elem(&vtep_by_ip, &u->from) != NULL;
 }
 
 /* l3_change tells adjust_room what protocol appears when it is not that of the outer header. ARP has
@@ -128,7 +130,7 @@ static __noinline __u32 decap(struct packet *p, __u32 family, __u32 *relearn)
 		return v;
 	inner_eth(p, &eth);
 	unknown = hook_decap(p->ctx, p->base & 0xff, l3_change(p, family));
-	if (unknown < 0 || hook_store(p->ctx, 0, &eth, sizeof(eth)))
+	if (unknown < 0 || hook_inner(p->ctx, &eth))
 		return drop(ROOM);
 	*relearn = unknown || !is_ip(p);
 	return ecn_write(p);
@@ -183,16 +185,19 @@ static __noinline __u32 uplink_to_all(struct packet *p, __u32 family)
 /* inward forwards what came out of a tunnel: to this host only. */
 static __always_inline __u32 inward(struct packet *p, const struct underlay *u, __u32 family)
 {
-	__u32 v = check_tunnel(p, u);
-	struct fdb_entry *f;
+	__u32 v = parse_whole(p);
+	struct fdb_entry *f = NULL;
 
 	if (!v)
-		v = parse_whole(p);
+		f = fdb_find(p->vni, &p->dst);
+	if (!f && !known_vni(p))
+		return drop(VNI_UNKNOWN);
+	if (!known_vtep(u))
+		return drop(VTEP_UNKNOWN);
 	if (v)
 		return v;
 	if (is_multicast(&p->dst))
 		return uplink_to_all(p, family);
-	f = fdb_find(p->vni, &p->dst);
 	if (!f)
 		return drop(FDB_MISS);
 	if (f->type == FDB_LOCAL)

@@ -68,6 +68,12 @@ static __always_inline int hook_store(hook_t *ctx, __u32 offset, const void *fro
 	return bpf_skb_store_bytes(ctx, offset, from, n, 0);
 }
 
+/* hook_inner writes the Ethernet header of what was decapsulated: adjust_room keeps the outer one. */
+static __always_inline int hook_inner(hook_t *ctx, const struct eth *eth)
+{
+	return bpf_skb_store_bytes(ctx, 0, eth, sizeof(*eth), 0);
+}
+
 /* hook_patch changes bytes after the Ethernet header that a checksum of the NIC may cover. */
 static __always_inline int hook_patch(hook_t *ctx, __u32 offset, const void *from, __u32 n)
 {

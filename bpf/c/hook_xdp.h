@@ -64,6 +64,12 @@ static __always_inline int hook_store(hook_t *ctx, __u32 offset, const void *fro
 	return bpf_xdp_store_bytes(ctx, offset, (void *)from, n);
 }
 
+/* The head is where the inner frame begins. */
+static __always_inline int hook_inner(hook_t *ctx, const struct eth *eth)
+{
+	return 0;
+}
+
 static __always_inline int hook_patch(hook_t *ctx, __u32 offset, const void *from, __u32 n)
 {
 	return bpf_xdp_store_bytes(ctx, offset, (void *)from, n);
