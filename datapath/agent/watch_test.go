@@ -284,3 +284,20 @@ func TestFDB(t *testing.T) {
 		t.Errorf("status: got %v", able)
 	}
 }
+
+// A table that is full is an answer with its name and the remedy, and nothing
+// of the call stays.
+func TestFullTable(t *testing.T) {
+	s := newSite(t)
+	s.config.MaxFDB = 10
+	s.restart()
+	s.uplink("ul0", "192.0.2.1/24")
+	must[*api.AddFDBResponse](t)(s.AddFDB(t.Context(), entries(8, 0)))
+	_, err := s.AddFDB(t.Context(), entries(11, 0))
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "map fdb") || !strings.Contains(err.Error(), "10 entries") {
+		t.Errorf("got %v", err)
+	}
+	if list := s.fdb(&api.ListFDBRequest{}); len(list) != 8 {
+		t.Errorf("got %d entries, want the 8 of before", len(list))
+	}
+}
