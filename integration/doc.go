@@ -6,6 +6,7 @@
 //
 //	FOUNDRY_TEST_RUNTIME=io.containerd.runc.v2 go test ./integration
 //
-// Its directories: env has the test helpers, bench the benchmarks, clientsuite
-// containerd's own suite, tally the summary of a run.
+// Its directories: env has the test helpers, net the stories about frames,
+// bench the benchmarks, clientsuite containerd's own suite, tally the summary
+// of a run.
 package integration
