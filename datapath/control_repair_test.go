@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"foundry/bpf"
+	"foundry/datapath/store"
 	"foundry/datapath/veth"
 )
 
@@ -236,4 +237,35 @@ func TestUpdateAfterAFailure(t *testing.T) {
 		t.Error(err)
 	}
 	clean(t, c)
+}
+
+// A store that cannot be read is the operator's to judge: frames go on, and
+// without it all that it knew is cleared away.
+func TestStartWithADamagedStore(t *testing.T) {
+	s := newSite(t)
+	c := s.start(t)
+	addNetwork(t, c)
+	a, b := endpoint(t, "a", "10.0.0.1/24"), endpoint(t, "b", "10.0.0.2/24")
+	add(t, c, a)
+	add(t, c, b)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(s.Store, 3*int64(os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := StartControl(t.Context(), s.ControlConfig); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "move the file aside") {
+		t.Errorf("got %v", err)
+	}
+	if out, err := in(t, a.NetNS, "busybox ping -c 1 -W 5 10.0.0.2"); err != nil {
+		t.Errorf("frames stopped: %v\n%s", err, out)
+	}
+	if err := os.Rename(s.Store, s.Store+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	c = s.start(t)
+	clean(t, c)
+	if got := pairs(t, s); got != "" || pins(t, s) != 0 || len(c.ListEndpoints()) != 0 {
+		t.Errorf("left: pairs %q, %d pins, %v", got, pins(t, s), c.ListEndpoints())
+	}
 }
