@@ -43,9 +43,15 @@ func newRouted(t *testing.T, w wire) (*fabric, *veth.NS) {
 		port := fmt.Sprint("r", i)
 		ipIn(t, router, "addr add "+theirs.String()+" dev "+port+nodad(theirs.Addr()))
 		h.uplink("up0", ours)
-		ipIn(t, h.ns, "route add default via "+theirs.Addr().String())
+		route := "route add default via " + theirs.Addr().String()
+		if f.control {
+			route += fmt.Sprint(" mtu ", narrow) // records follow the route
+		} else {
+			h.pathMTU = narrow
+		}
+		ipIn(t, h.ns, route)
 		ipIn(t, router, fmt.Sprintf("neigh replace %v dev %s lladdr %v nud permanent", h.ip, port, h.up.HardwareAddr))
-		h.nextHop[f.hosts[1-i]], h.pathMTU = datapath.MAC(device(t, router, port).HardwareAddr), narrow
+		h.nextHop[f.hosts[1-i]] = datapath.MAC(device(t, router, port).HardwareAddr)
 	}
 	f.sync()
 	return f, router
