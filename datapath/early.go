@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"foundry/datapath/veth"
 )
 
 // Whoever attaches a link of tcx waits for an RCU grace period, and holds the
@@ -34,7 +37,7 @@ func (d *Datapath) attachEarly(h hook) bool {
 	if !d.early.wanted || h.program != "tc_endpoint" {
 		return false
 	}
-	if other, err := place(h.ifindex).Program(); err != nil || other != 0 || d.attachFilter(h) != nil {
+	if d.newFilter(h) != nil {
 		return false
 	}
 	if d.early.hooks == nil {
@@ -45,6 +48,27 @@ func (d *Datapath) attachEarly(h hook) bool {
 		d.early.timer = time.AfterFunc(quiet, d.promote)
 	}
 	return true
+}
+
+// newFilter is attachFilter on a device that nothing of ours is on, whose
+// place is therefore empty: nothing is looked for.
+func (d *Datapath) newFilter(h hook) error {
+	p := d.program(h)
+	id, err := programID(p)
+	if err != nil {
+		return err
+	}
+	if err := veth.Clsact(h.ifindex); err != nil {
+		return err
+	}
+	record := d.path(h) + recordMark + strconv.Itoa(int(id))
+	if err := pinCopy(p, record); err != nil {
+		return err
+	}
+	if err := place(h.ifindex).Attach(p.FD()); err != nil {
+		return errors.Join(err, unpin(record))
+	}
+	return nil
 }
 
 // promote gives links to all hooks that have filters, one after the other.
