@@ -144,7 +144,11 @@ func (d *Datapath) detachSteps(h hook) (detach []step, err error) {
 		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		s := linkStep("detach", filepath.Base(path), func() error { return detachAt(path) })
+		name := filepath.Base(path)
+		if d.isEarly(h.String()) {
+			name = h.String() // a link to be
+		}
+		s := linkStep("detach", name, func() error { return detachAt(path) })
 		s.undo = func() error { return d.attach(h) }
 		detach = append(detach, s)
 	}
