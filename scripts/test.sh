@@ -54,7 +54,7 @@ bench() { whole bench scripts/bench.sh -quick; }
 benchnet() { whole bench-net scripts/bench-net.sh -quick; }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(lint generate build unit root matrix cri suite guest bench benchnet)
+[ ${#stages[@]} -gt 0 ] || stages=(lint generate build unit root matrix net cri suite guest bench benchnet)
 scripts/setup.sh || exit 1
 go build -o "$scratch/tally" ./integration/tally || exit 1
 for stage in "${stages[@]}"; do
