@@ -78,8 +78,8 @@ func (c Config) complete() (Config, error) {
 
 func (c Config) check() error {
 	for _, name := range []string{c.Name, c.Peer} {
-		if name == "" || name == "." || name == ".." || len(name) > maxName || strings.ContainsAny(name, "/: \t\n\x00") {
-			return fmt.Errorf("%q is no name of a device: 1 to %d characters, no slash, colon or space", name, maxName)
+		if name == "" || name == "." || name == ".." || len(name) > maxName || strings.ContainsAny(name, "/:% \t\n\x00") {
+			return fmt.Errorf("%q is no name of a device: 1 to %d characters, no slash, colon, percent sign or space", name, maxName)
 		}
 	}
 	if c.NS == nil {

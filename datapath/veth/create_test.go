@@ -155,6 +155,7 @@ func TestCreateFails(t *testing.T) {
 		"name taken":        {func(c *Config) { c.Name = "br-x" }, "create pair br-x: name is taken by device", ErrExists},
 		"taken inside":      {func(c *Config) { c.Peer = "eth7" }, "eth7 in the container: name is taken by device 2 (bridge", ErrExists},
 		"long name":         {func(c *Config) { c.Name = "0123456789abcdef" }, "no name of a device", nil},
+		"name template":     {func(c *Config) { c.Peer = "eth%d" }, "no name of a device", nil},
 		"no namespace":      {func(c *Config) { c.NS = nil }, "no network namespace", nil},
 		"small MTU":         {func(c *Config) { c.MTU = 67 }, "MTU 67", nil},
 		"small MTU of IPv6": {func(c *Config) { c.MTU = 1279 }, "IPv6 needs an MTU of 1280", nil},

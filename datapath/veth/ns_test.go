@@ -138,8 +138,13 @@ func TestOpenNS(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	fifo := filepath.Join(dir, "fifo") // that nobody writes to: opening it would wait
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "absent"): "was it deleted?",
+		fifo:                         fifo + ": it is none",
 		file:                         file + ": it is none (was it deleted?)",
 		"/proc/self/ns/mnt":          "it is none",
 	} {
