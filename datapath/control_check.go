@@ -46,8 +46,11 @@ func checkMAC(m MAC) error {
 }
 
 func checkIfname(name string) error {
-	if name == "" || name == "." || name == ".." || len(name) > maxIfname || strings.ContainsAny(name, "/: \t\n\x00") {
-		return invalid("%q is no name of a device: 1 to %d characters, no slash, colon or space", name, maxIfname)
+	if name == "" || name == "." || name == ".." || len(name) > maxIfname || strings.ContainsAny(name, "/:% \t\n\x00") {
+		return invalid("%q is no name of a device: 1 to %d characters, no slash, colon, percent sign or space", name, maxIfname)
+	}
+	if name == "all" || name == "default" {
+		return invalid("%q is no name of a device: the kernel's settings of all devices are called that", name)
 	}
 	return nil
 }
@@ -184,7 +187,7 @@ func (p PeerRecord) check(h *records) error {
 	}
 	u := h.underlay
 	if u == nil {
-		return fmt.Errorf("underlay: %w", ErrNotFound)
+		return &ObjectError{Err: fmt.Errorf("underlay: %w", ErrNotFound), Remedy: "set the underlay first"}
 	}
 	local, family, overhead := u.IPv4, "IPv4", bpf.Overhead4
 	if p.IP.Is6() {

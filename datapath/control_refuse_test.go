@@ -96,6 +96,8 @@ func refusals(a, b EndpointRecord) map[string]refusal {
 		"not a namespace":     {with(b, func(r *EndpointRecord) { r.NetNS = "/proc/self/stat" }), ErrNotFound, "/proc/self/stat"},
 		"VNI too large":       {with(b, func(r *EndpointRecord) { r.VNI = 1 << 24 }), ErrInvalid, "VNI 16777216 is not between 0 and 16777215"},
 		"MAC of a group":      {with(b, func(r *EndpointRecord) { r.MAC = MAC{1} }), ErrInvalid, "is a group's"},
+		"name of a device":    {with(b, func(r *EndpointRecord) { r.Ifname = "eth%d" }), ErrInvalid, `"eth%d" is no name of a device`},
+		"name of all devices": {with(b, func(r *EndpointRecord) { r.Ifname = "all" }), ErrInvalid, `"all" is no name of a device`},
 		"no name":             {with(b, func(r *EndpointRecord) { r.Name = "" }), ErrInvalid, "no name of an endpoint"},
 		"name with a space":   {with(b, func(r *EndpointRecord) { r.Name = "b c" }), ErrInvalid, `"b c"`},
 		"nothing to go by":    {with(b, func(r *EndpointRecord) { r.Addrs = nil }), ErrInvalid, "neither MAC nor address"},
