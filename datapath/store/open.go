@@ -51,6 +51,8 @@ func inspect(path string, options bbolt.Options) error {
 		return nil // new
 	} else if err != nil {
 		return err
+	} else if least := 2 * int64(os.Getpagesize()); info.Size() < least {
+		return fmt.Errorf("%w: it has %d bytes, and the least is %d", ErrCorrupt, info.Size(), least)
 	}
 	options.ReadOnly = true
 	db, err := bbolt.Open(path, 0o600, &options)
@@ -145,7 +147,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, ErrCorrupt):
 		return fmt.Errorf("open store %s: %w (%s)", path, err, aside)
 	}
-	return fmt.Errorf("open store: %w", err)
+	return fmt.Errorf("open store %s: %w", path, err)
 }
 
 // inMemory says whether files in dir are gone when the machine is.

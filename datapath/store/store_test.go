@@ -175,6 +175,7 @@ func TestForeignAndDamagedFiles(t *testing.T) {
 		"truncated": {good[:6*page], ErrCorrupt},
 		"two pages": {good[:2*page], ErrCorrupt},
 		"meta only": {good[:100], ErrCorrupt},
+		"one page":  {good[:page+100], ErrCorrupt},
 		"scrambled": {scramble(good, page), ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, c.content, c.want) })
