@@ -58,5 +58,24 @@ func (a *app) command() *cobra.Command {
 	root.AddCommand(a.ps(), a.inspect(), a.top(), a.stats(), a.why(), a.check(), a.instances(), a.debug(),
 		a.net(), a.fdb(), a.vtep(), a.drops(), a.capture())
 	addManual(root)
+	refuseUnknown(root.Commands())
 	return root
+}
+
+// refuseUnknown makes words that are no command of a group an error, where
+// cobra prints the group's help and is content.
+func refuseUnknown(groups []*cobra.Command) {
+	for _, cmd := range groups {
+		refuseUnknown(cmd.Commands())
+		if cmd.Runnable() || !cmd.HasSubCommands() {
+			continue
+		}
+		cmd.DisableFlagsInUseLine = true
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return fmt.Errorf("read command line: %q is no command of %s (see %[2]s --help)", args[0], cmd.CommandPath())
+		}
+	}
 }
