@@ -56,6 +56,9 @@ func run(args []string) error {
 func text(r *netbench.Results) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d rounds; the load average was %.1f before the first and %.1f after the last.\n\n", r.Rounds, first(r.Load), last(r.Load))
+	if first(r.Load) > 1 {
+		b.WriteString("**The machine was busy with other things: these figures are to be made anew.**\n\n")
+	}
 	b.WriteString("| what | median | half of the rounds | aim | |\n|---|---|---|---|---|\n")
 	for _, row := range r.Rows() {
 		met := "missed"
