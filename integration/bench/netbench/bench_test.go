@@ -62,7 +62,7 @@ func BenchmarkNetwork(b *testing.B) {
 	s, r := sizeOfRun(), NewResults()
 	r.Rounds = s.rounds
 	h := newHall(b)
-	r.Load = append(r.Load, loadAverage(b))
+	r.Load, r.Busy = append(r.Load, loadAverage(b)), others(b)
 	for round := range s.rounds {
 		for _, m := range measures {
 			for i := range h.ways {
@@ -143,6 +143,26 @@ func BenchmarkPrograms(b *testing.B) {
 	r := NewResults()
 	programs(b, r, sizeOfRun())
 	r.Print(os.Stdout)
+}
+
+// others is how many processors are busy while nothing is measured.
+func others(b *testing.B) float64 {
+	b.Helper()
+	ticks := func() (busy float64) {
+		text, err := os.ReadFile("/proc/stat")
+		if err != nil {
+			b.Fatal(err)
+		}
+		var user, nice, system, idle, wait, irq, softirq float64
+		if _, err := fmt.Sscanf(string(text), "cpu %f %f %f %f %f %f %f", &user, &nice, &system, &idle, &wait, &irq, &softirq); err != nil {
+			b.Fatalf("read /proc/stat: %v", err)
+		}
+		return user + nice + system + irq + softirq
+	}
+	const perSecond = 100
+	before := ticks()
+	time.Sleep(time.Second) // to see what others do in it
+	return (ticks() - before) / perSecond
 }
 
 func loadAverage(b *testing.B) float64 {

@@ -53,6 +53,7 @@ const (
 // Results are what a run measured.
 type Results struct {
 	Rounds int
+	Busy   float64                         // processors that others kept busy in the second before the first round
 	Load   []float64                       // average of the last minute, before the first round and after each
 	Series map[string]map[string][]float64 // by measure and way, one value for each round
 	Cost   map[string][]float64            // of a frame, by program, in ns

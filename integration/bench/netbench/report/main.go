@@ -55,8 +55,9 @@ func run(args []string) error {
 
 func text(r *netbench.Results) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d rounds; the load average was %.1f before the first and %.1f after the last.\n\n", r.Rounds, first(r.Load), last(r.Load))
-	if first(r.Load) > 1 {
+	fmt.Fprintf(&b, "%d rounds; before the first others kept %.1f processors busy (load average %.1f, after the last %.1f).\n\n",
+		r.Rounds, r.Busy, first(r.Load), last(r.Load))
+	if r.Busy > 0.5 {
 		b.WriteString("**The machine was busy with other things: these figures are to be made anew.**\n\n")
 	}
 	b.WriteString("| what | median | half of the rounds | aim | |\n|---|---|---|---|---|\n")

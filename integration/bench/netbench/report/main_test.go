@@ -45,7 +45,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"before\n" + begin, end + "after\n", "2 rounds; the load average was 0.1 before the first and 1.2 after the last.",
+	for _, want := range []string{"before\n" + begin, end + "after\n", "2 rounds; before the first others kept 0.0 processors busy (load average 0.1, after the last 1.2).",
 		"| one host: TCP stream | 1.07 x kernel bridge | 1.06 to 1.08 | >= 1.2 | missed |\n", "| XDP forward, live frames | 3.05 x XDP_DROP | ",
 		"| <= 3.5 | met |\n", "| 100 entries | 1.00 | 1.00 to 1.00 |\n", "| kernel bridge | 1 | 1 |"} {
 		if !strings.Contains(string(got), want) {
