@@ -106,8 +106,10 @@ func answering(ctx context.Context, all []*agent) (found []*agent, silent error)
 			continue
 		}
 		all[i].conn.Close()
-		if grpcstatus.Code(err) != codes.Unavailable { // nobody listens: it is gone
+		if grpcstatus.Code(err) != codes.Unavailable {
 			silent = fmt.Errorf("ask server in %s: %w", all[i].dir, said(err))
+		} else if !strings.Contains(err.Error(), "while dialing") { // else nobody listens: it is gone
+			silent = fmt.Errorf("ask server in %s: it hangs up (too many watch, follow drops or capture there: end some; or it is ending)", all[i].dir)
 		}
 	}
 	return found, silent
@@ -126,7 +128,8 @@ func said(err error) error {
 	case s.Code() == codes.Unavailable && strings.Contains(s.Message(), "error reading from server"):
 		return errors.New("the server has gone (what it had set up goes on; the next container starts another)")
 	}
-	return errors.New(s.Message())
+	// Where the error was joined or wrapped, gRPC has its words in the message.
+	return errors.New(strings.ReplaceAll(s.Message(), fmt.Sprintf("rpc error: code = %v desc = ", s.Code()), ""))
 }
 
 // asking is a command that talks to the data plane of one instance.

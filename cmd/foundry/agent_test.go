@@ -106,11 +106,40 @@ func (f *fakeAgent) WatchDrops(_ *api.WatchDropsRequest, to grpc.ServerStreaming
 	return grpcstatus.Error(codes.Unavailable, "the server is ending")
 }
 
-func (f *fakeAgent) Capture(_ *api.CaptureRequest, to grpc.ServerStreamingServer[api.CaptureResponse]) error {
+func (f *fakeAgent) Capture(req *api.CaptureRequest, to grpc.ServerStreamingServer[api.CaptureResponse]) error {
 	sent := &api.Frame{Time: timestamppb.Now(), Direction: api.Frame_DIRECTION_FROM, Length: 42, Data: arp}
 	dropped := &api.Frame{Time: timestamppb.Now(), Direction: api.Frame_DIRECTION_FROM, Length: 42, Data: arp, Drop: &api.Drop{Reason: "arp_unknown"}}
 	got := &api.Frame{Time: timestamppb.Now(), Direction: api.Frame_DIRECTION_TO, Length: 60, Data: arp}
+	if req.GetEndpoint() == "gone" {
+		return grpcstatus.Error(codes.NotFound, "capture endpoint gone: not found")
+	}
 	return to.Send(&api.CaptureResponse{Frames: []*api.Frame{sent, dropped, got}, Lost: 5})
+}
+
+// A server that has as many callers as it takes hangs up: that is not one that
+// does not run.
+func TestServerHangsUp(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(root, "full", agentSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	if _, err := call(root, "net", "list"); err == nil || !strings.Contains(err.Error(), "it hangs up") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // What is typed becomes a request, what is answered a table or JSON, and what
@@ -147,13 +176,14 @@ func TestNetworkCommands(t *testing.T) {
 		{"drops -f -o json -c 1", `"reason":"arp_unknown"`, ""},
 		{"drops -f", "", "the server is ending"},
 		{"capture web", "drop  arp_unknown: 02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff", ""},
+		{"capture gone -w " + filepath.Join(root, "gone.pcapng"), "", "capture endpoint gone: not found"},
 		{"__complete net delete ", "200", ""},
 	} {
 		out, err := call(root, strings.Split(c.args, " ")...)
 		if c.failure == "" && (err != nil || !strings.Contains(out, c.want)) {
 			t.Errorf("%s: %v, want %q in\n%s", c.args, err, c.want, out)
 		}
-		if c.failure != "" && (err == nil || !strings.Contains(err.Error(), c.failure)) {
+		if c.failure != "" && (err == nil || !strings.Contains(err.Error(), c.failure) || strings.Contains(err.Error(), "rpc error")) {
 			t.Errorf("%s: got %v, want %q", c.args, err, c.failure)
 		}
 	}
