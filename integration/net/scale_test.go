@@ -151,10 +151,12 @@ func TestThousand(t *testing.T) {
 	begin := time.Now()
 	c.update(d)
 	t.Logf("%v to remove all others but one", time.Since(begin).Round(time.Millisecond))
-	c.eventually("one entry and one link are left", func() bool {
-		got := c.sizes()
-		return got["host0 fdb"] == 1 && got["host0 ep_by_ifindex"] == 1 && got["host0 links"] == 1
-	})
+	// Links are looked at by TestChurn: they take the place of filters on a thread of this process, which is in no host.
+	got := c.sizes()
+	if got["host0 fdb"] != 1 || got["host0 ep_by_ifindex"] != 1 {
+		t.Errorf("after all but one are gone: got %v", got)
+	}
+	t.Logf("pins that are left: %d", got["host0 links"])
 }
 
 func mean(list []time.Duration) (sum time.Duration) {
