@@ -4,6 +4,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"os"
 	"slices"
 	"strings"
 
@@ -34,7 +36,9 @@ func (a *Agent) WatchDrops(req *api.WatchDropsRequest, to grpc.ServerStreamingSe
 		if err := to.Send(resp); err != nil {
 			return err
 		}
-		if resp, err = nextDrops(to.Context(), c, drops, req); err != nil {
+		if resp, err = nextDrops(to.Context(), c, drops, req); errors.Is(err, os.ErrClosed) {
+			return status.Error(codes.Unavailable, "watch drops: the data plane is closed (it was purged, or the server is ending: watch again)")
+		} else if err != nil {
 			return err
 		}
 	}

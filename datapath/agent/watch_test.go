@@ -218,6 +218,15 @@ func TestDropsAndCapture(t *testing.T) {
 	if status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("when the endpoint goes: got %v", err)
 	}
+	if _, err := s.Purge(t.Context(), &api.PurgeRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; {
+		_, err = all.Recv()
+	}
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "watch drops: the data plane is closed") {
+		t.Errorf("when all goes: got %v", err)
+	}
 }
 
 func TestCapturesAreLimited(t *testing.T) {
