@@ -70,11 +70,25 @@ func takeOver(a *agent.Agent, log *slog.Logger) {
 	}
 }
 
+// instanceRoot is the directory of an instance in full. Pins are in a directory
+// of the same name: that of "." would be the one that has those of all instances.
+func instanceRoot(root string) (string, error) {
+	if root == "" {
+		return "", errors.New("no -root")
+	}
+	full, err := filepath.Abs(root)
+	if err == nil && full == "/" {
+		err = fmt.Errorf("-root %s: it has no name that an instance could have (name a directory of its own)", root)
+	}
+	return full, err
+}
+
 // agentAlone is a server of networks without containers: for hosts whose
 // containers are somebody else's.
 func agentAlone(f *flags) error {
-	if f.root == "" {
-		return errors.New("serve agent: no -root")
+	var err error
+	if f.root, err = instanceRoot(f.root); err != nil {
+		return fmt.Errorf("serve agent: %w", err)
 	}
 	if err := os.MkdirAll(f.root, 0o700); err != nil {
 		return fmt.Errorf("serve agent: %w", err)
