@@ -125,6 +125,7 @@ func (d *Datapath) Close() {
 		}
 	}
 	d.inForce, d.early.closed = nil, true
+	d.early.forget()
 	d.lock.Close()
 }
 

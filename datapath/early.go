@@ -24,6 +24,7 @@ import (
 type early struct {
 	wanted bool            // a call is under way that nobody should have to wait for
 	hooks  map[string]hook // that have a filter, by their names
+	ns     *veth.NS        // that the numbers of their devices are of; nil without hooks
 	timer  *time.Timer     // ends with the last of them
 	last   time.Time       // when the last was added
 	closed bool
@@ -37,11 +38,15 @@ func (d *Datapath) attachEarly(h hook) bool {
 	if !d.early.wanted || h.program != "tc_endpoint" {
 		return false
 	}
+	if d.early.ns == nil {
+		ns, err := veth.ThreadNS()
+		if err != nil {
+			return false
+		}
+		d.early.ns, d.early.hooks = ns, map[string]hook{}
+	}
 	if d.newFilter(h) != nil {
 		return false
-	}
-	if d.early.hooks == nil {
-		d.early.hooks = map[string]hook{}
 	}
 	d.early.hooks[h.String()], d.early.last = h, time.Now()
 	if d.early.timer == nil {
@@ -91,11 +96,20 @@ func (d *Datapath) promoteOne() bool {
 	for name, h := range d.early.hooks {
 		delete(d.early.hooks, name)
 		// Without a link the filter goes on, and the next Set sees to it.
-		_ = d.promoteLocked(h)
+		_ = d.early.ns.Do(func() error { return d.promoteLocked(h) })
 		return true
 	}
 	d.early.timer = nil
+	d.early.forget()
 	return false
+}
+
+// forget: nobody has to be promoted.
+func (e *early) forget() {
+	if e.ns != nil {
+		e.ns.Close()
+	}
+	e.ns, e.hooks = nil, nil
 }
 
 // promoteLocked is about a hook that may have been left meanwhile.

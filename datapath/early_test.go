@@ -3,76 +3,72 @@
 package datapath
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
+
+	"github.com/cilium/ebpf/link"
+
+	"foundry/datapath/veth"
+	"foundry/integration/env"
 )
 
-// attached lists what there is in links/ of a hook: "link", "filter".
-func attached(t *testing.T, d *Datapath, h hook) (list []string) {
-	t.Helper()
-	files, err := os.ReadDir(filepath.Join(d.dir, linksDir))
+// TestEarlyInAnotherNamespace: numbers of devices are those of the namespace
+// in which Update was called, also when a link takes the place of a filter
+// later, on no thread of the caller's.
+func TestEarlyInAnotherNamespace(t *testing.T) {
+	dir := mount(t)
+	ns, err := veth.NewNS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
-		switch {
-		case f.Name() == h.String():
-			list = append(list, "link")
-		case strings.HasPrefix(f.Name(), h.String()+recordMark):
-			list = append(list, "filter")
+	defer ns.Close()
+	const number = 4242
+	addDevice(t, "here", number)
+	defer veth.Delete("here")
+	var d *Datapath
+	err = ns.Do(func() (err error) {
+		if d, err = Open(Config{Dir: dir}); err != nil {
+			return err
 		}
+		addDevice(t, "there", number)
+		if _, err := d.Set(State{Networks: []Network{{VNI: 7}}}); err != nil {
+			return err
+		}
+		_, err = d.Update(Delta{Put: State{Endpoints: []Endpoint{{Ifindex: number, VNI: 7, MAC: MAC{2, 0, 0, 0, 0, 1},
+			Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}}}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return list
+	defer d.Close()
+	path := filepath.Join(dir, linksDir, fmt.Sprintf("tc_endpoint-%d", number))
+	env.Eventually(t, "link in the place of the filter", func() bool {
+		_, err := os.Stat(path)
+		return err == nil
+	})
+	if err := veth.Delete("here"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := link.LoadPinnedLink(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := l.Info(); err != nil || severed(info) {
+		t.Errorf("the link is on a device of the test's own namespace: %v", err)
+	}
 }
 
-// An endpoint that is added to others has a filter at once, and a link soon;
-// in between nothing is amiss, and a start finishes what was left.
-func TestFilterBeforeLink(t *testing.T) {
-	d, dir := instance(t)
-	s := on(t)
-	all := s.Endpoints
-	s.Endpoints = all[:1]
-	set(t, d, s)
-	late := hook{"tc_endpoint", all[1].Ifindex}
-	add := func() {
-		t.Helper()
-		if _, err := d.Update(Delta{Put: State{Endpoints: all[1:]}}); err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Join(attached(t, d, late), " "); got != "filter" {
-			t.Errorf("at once: got %q, want a filter", got)
-		}
-		whole := s
-		whole.Endpoints = all
-		if diff, err := d.Diff(whole); err != nil || len(diff) != 0 {
-			t.Errorf("at once: got changes %v, %v", diff, err)
-		}
+// addDevice makes a device.
+func addDevice(t *testing.T, name string, number int) {
+	t.Helper()
+	if out, err := exec.Command("ip", "link", "add", name, "index", strconv.Itoa(number), "type", "veth", "peer", "name", name+"p").CombinedOutput(); err != nil {
+		t.Fatalf("add %s: %v\n%s", name, err, out)
 	}
-	becomesLink := func() {
-		t.Helper()
-		eventually(t, "a link in place of the filter", func() bool { return strings.Join(attached(t, d, late), " ") == "link" })
-		if id, err := place(late.ifindex).Program(); err != nil || id != 0 {
-			t.Errorf("beside the link: got program %d in a filter, %v", id, err)
-		}
-	}
-	add()
-	becomesLink()
-	if _, err := d.Update(Delta{DeleteEndpoints: []int{late.ifindex}}); err != nil {
-		t.Fatal(err)
-	}
-	add()
-	if _, err := d.Update(Delta{DeleteEndpoints: []int{late.ifindex}}); err != nil {
-		t.Fatal(err)
-	}
-	if got := attached(t, d, late); len(got) != 0 {
-		t.Errorf("deleted at once: got %v", got)
-	}
-	add()
-	d.Close()
-	d = open(t, dir)
-	s.Endpoints = all
-	set(t, d, s)
-	becomesLink()
 }

@@ -38,6 +38,10 @@ func OpenNS(path string) (*NS, error) {
 	return &NS{f}, nil
 }
 
+// ThreadNS opens the namespace that the caller is in: the process's, or that of
+// the Do around it.
+func ThreadNS() (*NS, error) { return OpenNS(threadNS) }
+
 // NewNS makes a network namespace without a name; it goes with the last
 // reference to it.
 func NewNS() (*NS, error) {
