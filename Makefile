@@ -73,6 +73,7 @@ lint: ## gofmt, go vet, golangci-lint
 	@scripts/lint.sh
 
 generate: ## Make anew what is generated and committed: the spawner, tables
+	@go generate ./datapath/agent/api # others are built with it
 	@go generate ./...
 
 verify-generate: ## Check that what is committed is what `make generate` makes
