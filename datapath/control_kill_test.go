@@ -44,15 +44,12 @@ func brief(ctx context.Context, c *Control, a EndpointRecord) error {
 // never (-1), where its site is, and the namespaces of its endpoints.
 const victim = "FOUNDRY_TEST_VICTIM"
 
-// TestVictim is the process that TestKilledAtAnyStep starts.
-func TestVictim(t *testing.T) {
-	args := strings.Fields(os.Getenv(victim))
-	if len(args) == 0 {
-		t.Skip("is started by TestKilledAtAnyStep")
-	}
+// beVictim is the process that TestKilledAtAnyStep starts.
+func beVictim(words string) error {
+	args, ctx := strings.Fields(words), context.Background()
 	at, err := strconv.Atoi(args[0])
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	config := ControlConfig{Dir: args[1], Store: args[2], Interval: -1}
 	config.fault = func(step string) {
@@ -62,23 +59,18 @@ func TestVictim(t *testing.T) {
 			select {}
 		}
 	}
-	c, err := StartControl(t.Context(), config)
+	c, err := StartControl(ctx, config)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	a := EndpointRecord{Name: "a", VNI: 100, NetNS: args[3], Addrs: []netip.Prefix{netip.PrefixFrom(ipA, 24)}}
 	if at >= 0 {
-		err = brief(t.Context(), c, a)
+		err = brief(ctx, c, a)
 	}
 	for at < 0 && err == nil {
-		err = errors.Join(script(t.Context(), c, a), unscript(t.Context(), c))
+		err = errors.Join(script(ctx, c, a), unscript(ctx, c))
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
+	return errors.Join(err, c.Close())
 }
 
 // stage is what a victim finds: a site, an uplink and the namespace of an endpoint.
@@ -108,7 +100,7 @@ func uplink(t *testing.T) (far string) {
 }
 
 func start(s site, at int, ns string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestVictim$", "-test.v")
+	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s %s", victim, at, s.Dir, s.Store, ns))
 	return cmd
 }

@@ -29,6 +29,7 @@ type site struct {
 	config Config
 	socket string
 	agent  *Agent
+	served chan struct{} // closed when the agent has let go of its socket
 	api.AgentClient
 }
 
@@ -64,15 +65,16 @@ func (s *site) start() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.agent = New(s.config)
+	s.agent, s.served = New(s.config), make(chan struct{})
 	if err := s.agent.Start(s.Context()); err != nil {
 		s.Fatal(err)
 	}
-	go func(a *Agent) {
+	go func(a *Agent, served chan struct{}) {
+		defer close(served)
 		if err := a.Serve(l); err != nil {
 			s.Error(err)
 		}
-	}(s.agent)
+	}(s.agent, s.served)
 }
 
 // restart ends the agent and makes another. The client does not know.
@@ -81,6 +83,7 @@ func (s *site) restart() {
 	if err := s.agent.Close(); err != nil {
 		s.Error(err)
 	}
+	<-s.served
 	s.start()
 	for until := time.Now().Add(5 * time.Second); ; {
 		_, err := s.GetVersion(s.Context(), &api.GetVersionRequest{}, grpc.WaitForReady(true))
