@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"foundry/bpf"
 )
@@ -129,9 +130,9 @@ func (d *Datapath) Close() {
 	d.lock.Close()
 }
 
-// Purge removes everything below dir: links first, so that no program runs on
-// maps that are going. Absent is success. While another process has the
-// instance open it is ErrLocked.
+// Purge removes the instance in dir: links first, so that no program runs on
+// maps that are going. What else is in dir stays, and dir with it. Absent is
+// success. While another process has the instance open it is ErrLocked.
 func Purge(dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -151,7 +152,17 @@ func Purge(dir string) error {
 	for _, path := range links {
 		errs = append(errs, detachAt(path))
 	}
-	return errors.Join(append(errs, os.RemoveAll(dir))...)
+	files, err := os.ReadDir(dir)
+	errs = append(errs, err)
+	for _, f := range files {
+		if f.Name() == linksDir || isGeneration(f.Name()) {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, f.Name())))
+		}
+	}
+	if err := os.Remove(dir); !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // large is a State whose comparison leaves much behind for the collector.

@@ -3,8 +3,10 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -121,11 +123,15 @@ func TestSet(t *testing.T) {
 	if got := set(t, d, State{}); got != "" {
 		t.Errorf("nothing again: got changes\n%s", got)
 	}
-	if err := Purge(dir); err != nil {
-		t.Error(err)
+	other := filepath.Join(dir, "somebody's")
+	if err := errors.Join(os.Mkdir(other, 0o700), Purge(dir), os.Remove(other)); err != nil {
+		t.Errorf("purge beside what is not ours: %v", err)
 	}
-	if err := Purge(dir); err != nil {
+	if err := errors.Join(Purge(dir), Purge(dir)); err != nil {
 		t.Errorf("purge what is not there: %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after a purge: %v", err)
 	}
 }
 

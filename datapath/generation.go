@@ -44,6 +44,13 @@ func generation(specs ...*ebpf.CollectionSpec) string {
 	return fmt.Sprintf("%s%d-%08x", generationPrefix, bpf.ABI, h.Sum32())
 }
 
+// isGeneration tells our directories from what somebody else put beside them.
+func isGeneration(name string) bool {
+	var abi, hash uint32
+	_, err := fmt.Sscanf(name, generationPrefix+"%d-%08x", &abi, &hash)
+	return err == nil && name == fmt.Sprintf("%s%d-%08x", generationPrefix, abi, hash)
+}
+
 // others are the generations besides this one.
 func (d *Datapath) others() (list []string, err error) {
 	files, err := os.ReadDir(d.dir)
@@ -51,7 +58,7 @@ func (d *Datapath) others() (list []string, err error) {
 		return nil, fmt.Errorf("list generations: %w", err)
 	}
 	for _, f := range files {
-		if name := f.Name(); name != linksDir && name != filepath.Base(filepath.Dir(d.maps)) {
+		if name := f.Name(); isGeneration(name) && name != filepath.Base(filepath.Dir(d.maps)) {
 			list = append(list, name)
 		}
 	}
