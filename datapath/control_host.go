@@ -189,23 +189,23 @@ func (c *Control) checkPairs() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range c.have.endpoints {
-		if r.Broken == "" && c.pending[r.Name] == nil && links[r.Ifindex] != r.HostName && !alive(r) {
+		if r.Broken == "" && c.pending[r.Name] == nil && links[r.Ifindex].Name != r.HostName && !alive(r) {
 			c.breakLocked(r, "its pair is gone")
 		}
 	}
 }
 
 // linksByIndex are the devices that there are.
-func linksByIndex() (map[int]string, error) {
+func linksByIndex() (map[int]net.Interface, error) {
 	list, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
-	names := make(map[int]string, len(list))
+	links := make(map[int]net.Interface, len(list))
 	for _, l := range list {
-		names[l.Index] = l.Name
+		links[l.Index] = l
 	}
-	return names, nil
+	return links, nil
 }
 
 // followUplinkLocked makes the underlay what the device is now: gone, back,

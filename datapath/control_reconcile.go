@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,7 @@ func (c *Control) Reconcile(ctx context.Context, dryRun bool) ([]Change, error) 
 type survey struct {
 	gone   map[string]bool   // endpoints without their pair
 	orphan []string          // host's ends, and devices of tunnels, that are nobody's
+	down   []EndpointRecord  // endpoints whose host's end somebody has set down
 	failed map[string]string // endpoints with a pair that no program can be attached to, and why
 }
 
@@ -150,13 +152,17 @@ func (c *Control) surveyLocked() (s survey, err error) {
 	}
 	for _, r := range c.have.endpoints {
 		owned[r.HostName] = true
-		if c.pending[r.Name] == nil && links[r.Ifindex] != r.HostName {
+		switch link := links[r.Ifindex]; {
+		case c.pending[r.Name] != nil:
+		case link.Name != r.HostName:
 			s.gone[r.Name] = true
+		case link.Flags&net.FlagUp == 0:
+			s.down = append(s.down, r)
 		}
 	}
-	for _, name := range links {
-		if strings.HasPrefix(name, c.prefix()) && !owned[name] {
-			s.orphan = append(s.orphan, name)
+	for _, link := range links {
+		if strings.HasPrefix(link.Name, c.prefix()) && !owned[link.Name] {
+			s.orphan = append(s.orphan, link.Name)
 		}
 	}
 	slices.Sort(s.orphan)
@@ -171,6 +177,9 @@ func (s survey) changes() (list []Change) {
 	for _, name := range s.orphan {
 		list = append(list, Change{"delete", "device", name, 1})
 	}
+	for _, r := range s.down {
+		list = append(list, Change{"raise", "device", r.HostName, 1})
+	}
 	return list
 }
 
@@ -184,6 +193,10 @@ func (c *Control) clearLocked(s survey) error {
 			remove = veth.DeleteVXLAN
 		}
 		errs = append(errs, remove(name))
+	}
+	for _, r := range s.down {
+		c.log.Warn("setting the device of an endpoint up again", "endpoint", r.Name, "device", r.HostName)
+		errs = append(errs, veth.Raise(r.Ifindex))
 	}
 	var edits []edit
 	for _, r := range c.endpointsLocked() {

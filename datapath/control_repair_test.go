@@ -87,7 +87,8 @@ func TestReconcile(t *testing.T) {
 		fdb.Put(&bpf.FdbKey{Vni: 9, Mac: bpf.Mac{B: macB}}, &bpf.FdbEntry{})); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{fmt.Sprintf("attach link tc_endpoint-%d", a.Ifindex), "delete fdb 9 02:00:00:00:00:0b", "put fdb 100 " + a.MAC.String()}
+	run(t, "ip link set "+a.HostName+" down")
+	want := []string{fmt.Sprintf("attach link tc_endpoint-%d", a.Ifindex), "delete fdb 9 02:00:00:00:00:0b", "put fdb 100 " + a.MAC.String(), "raise device " + a.HostName}
 	for _, dryRun := range []bool{true, true, false} {
 		changes, err := c.Reconcile(t.Context(), dryRun)
 		got := strings.Split(strings.TrimSpace(lines(changes)), "\n")
@@ -97,8 +98,8 @@ func TestReconcile(t *testing.T) {
 		}
 	}
 	clean(t, c)
-	if got := c.Status().Repaired; got != 3 {
-		t.Errorf("repaired: got %d, want 3", got)
+	if got := c.Status().Repaired; got != 4 {
+		t.Errorf("repaired: got %d, want 4", got)
 	}
 }
 

@@ -135,9 +135,9 @@ func pairs(t testing.TB, s site) string {
 	}
 	var list []string
 	prefix := (&Control{config: s.ControlConfig}).prefix()
-	for _, name := range links {
-		if strings.HasPrefix(name, prefix) {
-			list = append(list, name)
+	for _, link := range links {
+		if strings.HasPrefix(link.Name, prefix) {
+			list = append(list, link.Name)
 		}
 	}
 	return strings.Join(list, "\n")

@@ -12,7 +12,7 @@ import (
 // Change is one write to a map or a link, made or to be made. Of writes to one
 // map that are very many there is one Change, whose key is "N entries".
 type Change struct {
-	Verb   string // put, delete, attach, update, detach
+	Verb   string // put, delete, attach, update, detach, pin, raise
 	Object string // "fdb", or a link
 	Key    string
 	Count  int // of entries; 1 if they are not many

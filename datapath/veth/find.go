@@ -49,6 +49,23 @@ func Find(ifindex int) (Pair, error) {
 	return Pair{Name: link.Attrs().Name, Ifindex: ifindex, PeerIfindex: link.Attrs().ParentIndex}, nil
 }
 
+// Raise sets the host's end of a pair up.
+func Raise(ifindex int) error {
+	h, err := dial(nil)
+	if err != nil {
+		return fmt.Errorf("set device %d up: %w", ifindex, err)
+	}
+	defer h.Close()
+	link, err := h.LinkByIndex(ifindex)
+	if err == nil {
+		err = h.LinkSetUp(link)
+	}
+	if err != nil {
+		return fmt.Errorf("set device %d up: %w", ifindex, notFound(err))
+	}
+	return nil
+}
+
 func notFound(err error) error {
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {
