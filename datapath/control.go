@@ -55,6 +55,7 @@ type Control struct {
 	closed   bool
 	todo     todo
 	neighs   map[netip.Addr]MAC // of the uplink, as last seen
+	paths    map[netip.Addr]narrow
 	counts   counts
 }
 
@@ -74,7 +75,7 @@ type counts struct {
 // bounds the start alone.
 func StartControl(ctx context.Context, config ControlConfig) (*Control, error) {
 	c := &Control{config: config, log: cmp.Or(config.Log, slog.New(slog.DiscardHandler)), done: make(chan struct{}), kick: make(chan struct{}, 1),
-		have: newRecords(), pending: map[string]*transit{}, changed: make(chan struct{}), neighs: map[netip.Addr]MAC{}}
+		have: newRecords(), pending: map[string]*transit{}, changed: make(chan struct{}), neighs: map[netip.Addr]MAC{}, paths: map[netip.Addr]narrow{}}
 	if err := c.start(ctx); err != nil {
 		return nil, fmt.Errorf("start control of data plane: %w", errors.Join(err, c.release()))
 	}
@@ -82,6 +83,9 @@ func StartControl(ctx context.Context, config ControlConfig) (*Control, error) {
 	c.stop = stop
 	c.work.Go(func() { c.watchHost(background) })
 	c.work.Go(func() { c.maintain(background) })
+	for _, network := range []string{"ip4:icmp", "ip6:ipv6-icmp"} {
+		c.work.Go(func() { c.listenPaths(background, network) })
+	}
 	return c, nil
 }
 

@@ -291,6 +291,8 @@ func (c *Control) refreshPeer(was, now PeerRecord) {
 	why := "its next hop is " + now.NextHop.String()
 	if now.Stale {
 		why = now.Problem
+	} else if now.NextHop == was.NextHop && now.PathMTU != was.PathMTU {
+		why = fmt.Sprintf("the MTU of its path is %d", now.PathMTU)
 	}
 	if err := c.putPeersLocked([]PeerRecord{now}, why); err != nil {
 		c.log.Error("change the way to a peer", "peer", was.IP, "error", err)

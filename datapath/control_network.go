@@ -262,6 +262,7 @@ func (c *Control) DeletePeer(_ context.Context, ip netip.Addr) error {
 	if err != nil {
 		return objectError("delete", KindPeer, r.Title(), err)
 	}
+	delete(c.paths, ip)
 	return nil
 }
 

@@ -294,5 +294,6 @@ func (c *Control) resolve(ctx context.Context, r PeerRecord) PeerRecord {
 	default:
 		r.Stale, r.Problem, r.NextHop, r.PathMTU = false, "", hop.Remote, hop.MTU
 	}
+	r.PathMTU = c.pathMTU(r.IP, r.PathMTU)
 	return r
 }

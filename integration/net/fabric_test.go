@@ -30,6 +30,7 @@ type wire struct {
 	kernel   bool // outer headers are the kernel's
 	control  bool // hosts have control planes, in processes of their own
 	maxFDB   int
+	untold   bool // nothing on the hosts says how narrow the way is
 	switched bool // two hosts have a switch between them, too
 }
 
@@ -46,6 +47,9 @@ func (w wire) String() string {
 	}
 	if w.control {
 		s += ", by records"
+	}
+	if w.untold {
+		s += ", untold"
 	}
 	if w.mtu > 0 {
 		s += fmt.Sprint(", MTU ", w.mtu)
