@@ -248,7 +248,7 @@ func (r UnderlayRecord) follow() (UnderlayRecord, string) {
 		}
 	}
 	if err != nil {
-		r.Ifindex, r.Native, r.Problem = 0, false, fmt.Sprintf("device %s is gone", r.Ifname)
+		r.Ifindex, r.Native, r.NoXDP, r.Problem = 0, false, "", fmt.Sprintf("device %s is gone", r.Ifname)
 		return r, r.Problem
 	}
 	now, err := r.observe(u)

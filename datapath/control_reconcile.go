@@ -88,7 +88,7 @@ func (c *Control) setLocked(found survey) (all []Change, err error) {
 		case program == "xdp_uplink" && u.XDP == XDPAuto && u.Native:
 			c.log.Warn("the uplink runs no XDP", "device", u.Ifname, "error", err)
 			without := *u
-			without.Native = false
+			without.Native, without.NoXDP = false, err.Error()
 			if failed := c.recordLocked(edit{record: without, note: err.Error()}); failed != nil {
 				return all, errors.Join(err, failed)
 			}

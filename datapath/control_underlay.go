@@ -88,8 +88,14 @@ func (r UnderlayRecord) complete() (UnderlayRecord, error) {
 // Problem; what it cannot do is an error.
 func (r UnderlayRecord) observe(u veth.Uplink) (UnderlayRecord, error) {
 	r.Ifname, r.Ifindex, r.MTU, r.MAC, r.GSO, r.Problem = u.Name, u.Ifindex, u.MTU, u.MAC, u.GSO, ""
-	// On a veth, XDP takes segmentation offload from the other end: only who asks gets it.
-	r.Native = u.NativeXDP && (r.XDP == XDPOn || r.XDP == XDPAuto && u.Driver != "veth")
+	r.Native, r.NoXDP = u.NativeXDP && r.XDP != XDPOff, ""
+	switch {
+	case r.XDP != XDPAuto:
+	case !u.NativeXDP:
+		r.NoXDP = fmt.Sprintf("the driver %q of %s does not run it", u.Driver, u.Name)
+	case u.Driver == "veth": // only who asks gets it
+		r.Native, r.NoXDP = false, "on a veth it takes segmentation offload from the other end"
+	}
 	if r.XDP == XDPOn && !u.NativeXDP {
 		return r, invalid("XDP is to be on, but the driver %q of %s does not run it", u.Driver, u.Name)
 	}
@@ -117,7 +123,7 @@ func (r UnderlayRecord) observe(u veth.Uplink) (UnderlayRecord, error) {
 // was found out when it was attached.
 func (r UnderlayRecord) after(was UnderlayRecord) UnderlayRecord {
 	if r.XDP == was.XDP && r.XDP == XDPAuto && r.Ifindex == was.Ifindex {
-		r.Native = was.Native
+		r.Native, r.NoXDP = was.Native, was.NoXDP
 	}
 	return r
 }
@@ -157,11 +163,11 @@ func (c *Control) familiesLocked(r UnderlayRecord) error {
 func (c *Control) putUnderlayLocked(r UnderlayRecord, why string) (UnderlayRecord, error) {
 	err := c.switchUnderlayLocked(r, why)
 	if err != nil && r.Native && r.XDP == XDPAuto {
-		problem := fmt.Sprintf("no XDP: %v", err)
-		r.Native = false
-		if err = c.switchUnderlayLocked(r, why); err == nil {
-			c.log.Warn("the uplink runs no XDP", "device", r.Ifname, "error", problem)
-		}
+		r.Native, r.NoXDP = false, err.Error()
+		err = c.switchUnderlayLocked(r, why)
+	}
+	if err == nil && r.NoXDP != "" {
+		c.log.Info("the uplink is used without XDP", "device", r.Ifname, "cause", r.NoXDP)
 	}
 	c.todo.allPeers = true
 	c.wake()

@@ -110,6 +110,7 @@ type UnderlayRecord struct {
 	Using   string `json:"using,omitempty"`  // the encapsulation in use: bpf or kernel
 	Tunnel  int    `json:"tunnel,omitempty"` // of kernel: its VXLAN device
 	Native  bool   `json:"native,omitempty"` // XDP is in use
+	NoXDP   string `json:"noXDP,omitempty"`  // why it is not, when that was left open
 	Problem string `json:"problem,omitempty"`
 }
 

@@ -107,7 +107,11 @@ func underlayLine(u *api.Underlay) string {
 		return "none"
 	}
 	r := newUnderlayRow(u)
-	return fmt.Sprintf("%s, %s, MTU %d, encap %s, XDP %s", r.Ifname, addresses([]string{r.IPv4, r.IPv6}), r.MTU, r.EncapUsed, onOff(r.XDPUsed))
+	line := fmt.Sprintf("%s, %s, MTU %d, encap %s, XDP %s", r.Ifname, addresses([]string{r.IPv4, r.IPv6}), r.MTU, r.EncapUsed, onOff(r.XDPUsed))
+	if r.NoXDP != "" {
+		line += ": " + r.NoXDP
+	}
+	return line
 }
 
 func onOff(on bool) string {

@@ -104,13 +104,14 @@ type underlayRow struct {
 	EncapUsed string `json:"encap_used"`
 	XDP       string `json:"xdp"`
 	XDPUsed   bool   `json:"xdp_used"`
+	NoXDP     string `json:"no_xdp,omitempty"`
 	Problem   string `json:"problem,omitempty"`
 }
 
 func newUnderlayRow(u *api.Underlay) underlayRow {
 	return underlayRow{
 		Ifname: u.GetIfname(), Ifindex: u.GetIfindex(), MAC: u.GetMac(), MTU: u.GetMtu(), IPv4: u.GetIpv4(), IPv6: u.GetIpv6(), Port: u.GetPort(),
-		Encap: nameOf(encaps, u.GetEncap()), EncapUsed: nameOf(encaps, u.GetEncapUsed()), XDP: nameOf(choices, u.GetXdp()), XDPUsed: u.GetXdpUsed(), Problem: u.GetProblem(),
+		Encap: nameOf(encaps, u.GetEncap()), EncapUsed: nameOf(encaps, u.GetEncapUsed()), XDP: nameOf(choices, u.GetXdp()), XDPUsed: u.GetXdpUsed(), NoXDP: u.GetNoXdp(), Problem: u.GetProblem(),
 	}
 }
 

@@ -176,7 +176,7 @@ func underlayRecord(u *api.Underlay) (datapath.UnderlayRecord, error) {
 func apiUnderlay(r datapath.UnderlayRecord) *api.Underlay {
 	return &api.Underlay{
 		Ifname: r.Ifname, Ipv4: addrText(r.IPv4), Ipv6: addrText(r.IPv6), Port: uint32(r.Port), Encap: key(encaps, r.Encap), Xdp: key(choices, r.XDP),
-		Ifindex: uint32(r.Ifindex), Mtu: uint32(r.MTU), EncapUsed: key(encaps, r.Using), XdpUsed: r.Native, Mac: macText(r.MAC), Problem: r.Problem,
+		Ifindex: uint32(r.Ifindex), Mtu: uint32(r.MTU), EncapUsed: key(encaps, r.Using), XdpUsed: r.Native, NoXdp: r.NoXDP, Mac: macText(r.MAC), Problem: r.Problem,
 	}
 }
 

@@ -42,8 +42,8 @@ func TestStrangeUplink(t *testing.T) {
 			t.Errorf("XDP on up0: got %+v, %v; want an error that names the driver", got, err)
 		}
 		got = ask[datapath.UnderlayRecord](h.control, "SetUnderlay", datapath.UnderlayRecord{Ifname: "up0", XDP: datapath.XDPAuto})
-		if got.Native || got.Problem != "" {
-			t.Errorf("underlay: got %+v, want no XDP and no problem", got)
+		if got.Native || got.Problem != "" || !strings.Contains(got.NoXDP, `driver "macvlan" of up0`) {
+			t.Errorf("underlay: got %+v, want no XDP, the reason, and no problem", got)
 		}
 		out, err := exec.Command("nsenter", "--net="+path(h.ns), "ip", "-d", "link", "show").CombinedOutput()
 		if err != nil || strings.Contains(string(out), "xdp") {

@@ -1509,7 +1509,8 @@ type Underlay struct {
 	EncapUsed     Encap  `protobuf:"varint,9,opt,name=encap_used,json=encapUsed,proto3,enum=foundry.datapath.v1.Encap" json:"encap_used,omitempty"`
 	XdpUsed       bool   `protobuf:"varint,10,opt,name=xdp_used,json=xdpUsed,proto3" json:"xdp_used,omitempty"`
 	Mac           string `protobuf:"bytes,11,opt,name=mac,proto3" json:"mac,omitempty"`
-	Problem       string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"` // why tunnels do not work; "": they do
+	Problem       string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`          // why tunnels do not work; "": they do
+	NoXdp         string `protobuf:"bytes,13,opt,name=no_xdp,json=noXdp,proto3" json:"no_xdp,omitempty"` // why XDP is not used, when that was left to the server
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1624,6 +1625,13 @@ func (x *Underlay) GetMac() string {
 func (x *Underlay) GetProblem() string {
 	if x != nil {
 		return x.Problem
+	}
+	return ""
+}
+
+func (x *Underlay) GetNoXdp() string {
+	if x != nil {
+		return x.NoXdp
 	}
 	return ""
 }
@@ -3650,7 +3658,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03vni\x18\x01 \x01(\rH\x00R\x03vni\x88\x01\x01B\x06\n" +
 	"\x04_vni\"T\n" +
 	"\x15ListEndpointsResponse\x12;\n" +
-	"\tendpoints\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.EndpointR\tendpoints\"\xed\x02\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x1d.foundry.datapath.v1.EndpointR\tendpoints\"\x84\x03\n" +
 	"\bUnderlay\x12\x16\n" +
 	"\x06ifname\x18\x01 \x01(\tR\x06ifname\x12\x12\n" +
 	"\x04ipv4\x18\x02 \x01(\tR\x04ipv4\x12\x12\n" +
@@ -3665,7 +3673,8 @@ const file_agent_proto_rawDesc = "" +
 	"\bxdp_used\x18\n" +
 	" \x01(\bR\axdpUsed\x12\x10\n" +
 	"\x03mac\x18\v \x01(\tR\x03mac\x12\x18\n" +
-	"\aproblem\x18\f \x01(\tR\aproblem\"O\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\x12\x15\n" +
+	"\x06no_xdp\x18\r \x01(\tR\x05noXdp\"O\n" +
 	"\x12SetUnderlayRequest\x129\n" +
 	"\bunderlay\x18\x01 \x01(\v2\x1d.foundry.datapath.v1.UnderlayR\bunderlay\"P\n" +
 	"\x13SetUnderlayResponse\x129\n" +
